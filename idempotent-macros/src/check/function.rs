@@ -1,0 +1,173 @@
+//! Whether a function can be a handler, and where its parts go.
+
+use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use quote::ToTokens as _;
+use syn::punctuated::Punctuated;
+use syn::{Attribute, FnArg, Ident, PatType, Safety, Signature, Token};
+
+use crate::args::RawArgs;
+use crate::errors::Errors;
+use crate::handler::Handler;
+use crate::model::{AsyncFn, Params, Place};
+
+pub(super) fn check(handler: Handler, args: &RawArgs, errors: &mut Errors) -> Option<AsyncFn> {
+    let place = place(&handler, args);
+    let (outer_attrs, inner_attrs) = attributes(handler.attrs, place, errors);
+    qualifiers(&handler.signature, errors);
+    let params = params(&handler.signature.ident, handler.signature.inputs, errors);
+    Some(AsyncFn {
+        outer_attrs,
+        inner_attrs,
+        vis: handler.vis,
+        async_token: handler.signature.asyncness?,
+        fn_token: handler.signature.fn_token,
+        name: handler.signature.ident,
+        generics: handler.signature.generics,
+        params: params?,
+        output: handler.signature.output,
+        body: handler.body,
+        place,
+    })
+}
+
+fn qualifiers(signature: &Signature, errors: &mut Errors) {
+    let name = &signature.ident;
+    if signature.asyncness.is_none() {
+        let message = format!("`{name}` must be async; write `async fn {name}`");
+        errors.push(syn::Error::new(signature.fn_token.span, message));
+    }
+    if let Some(token) = &signature.constness {
+        let message = format!("`{name}` must not be `const`; remove the word");
+        errors.push(syn::Error::new(token.span, message));
+    }
+    if let Safety::Unsafe(token) = &signature.safety {
+        let rule = "the framework calls it from safe code; move `unsafe` into its body";
+        let message = format!("`{name}` must not be `unsafe`: {rule}");
+        errors.push(syn::Error::new(token.span, message));
+    }
+    if let Some(abi) = &signature.abi {
+        let rule = "the framework calls it as a Rust function; remove the word";
+        let message = format!("`{name}` must not be `extern`: {rule}");
+        errors.push(syn::Error::new(abi.extern_token.span, message));
+    }
+    if let Some(variadic) = &signature.variadic {
+        let rule = "each of its parameters is an extractor; write them one by one";
+        let message = format!("`{name}` must not be variadic: {rule}");
+        errors.push(syn::Error::new_spanned(variadic.dots, message));
+    }
+}
+
+fn params(
+    name: &Ident,
+    inputs: Punctuated<FnArg, Token![,]>,
+    errors: &mut Errors,
+) -> Option<Params> {
+    let mut typed: Vec<PatType> = Vec::new();
+    for input in inputs {
+        match input {
+            FnArg::Receiver(receiver) => {
+                let rule = "the framework has no value to call it on; extract what it needs";
+                let message = format!("`{name}` must not take `self`: {rule}");
+                errors.push(syn::Error::new(receiver.self_token.span, message));
+            }
+            FnArg::Typed(param) => {
+                if let Some(cfg) = param.attrs.iter().find(|attr| attr.path().is_ident("cfg")) {
+                    let message = "`cfg` must not stand on a parameter here; put it on the \
+                                   function, and write one function for each case";
+                    errors.push(syn::Error::new_spanned(cfg, message));
+                }
+                typed.push(param);
+            }
+        }
+    }
+    if let Some(first) = typed.get(Params::MAX) {
+        let (count, max) = (typed.len(), Params::MAX);
+        let rule =
+            format!("axum calls it with up to {max}, actix-web up to 12; join some in a tuple");
+        let message = format!("`{name}` has {count} parameters: {rule}");
+        errors.push(syn::Error::new_spanned(&first.pat, message));
+    }
+    Params::new(typed)
+}
+
+/// Which attributes stay with the function that takes the handler's place, and which go along with
+/// the handler.
+fn attributes(
+    attrs: Vec<Attribute>,
+    place: Place,
+    errors: &mut Errors,
+) -> (Vec<Attribute>, Vec<Attribute>) {
+    let (mut outer, mut inner) = (Vec::new(), Vec::new());
+    for attr in attrs {
+        let name = attr.path().segments.last();
+        match name.map(|name| name.ident.to_string()).as_deref() {
+            // They are about the handler's own parameters, result or body.
+            Some("debug_handler" | "instrument" | "expect") => inner.push(attr),
+            Some("allow" | "warn" | "deny" | "forbid") => {
+                inner.push(attr.clone());
+                outer.push(attr);
+            }
+            Some("cfg") if place == Place::Sibling => {
+                inner.push(attr.clone());
+                outer.push(attr);
+            }
+            Some("idempotent") => {
+                let message = "`idempotent` is given twice; keep one of the two";
+                errors.push(syn::Error::new_spanned(attr.path(), message));
+            }
+            _ => outer.push(attr),
+        }
+    }
+    (outer, inner)
+}
+
+/// A nested function cannot see the `Self` of the `impl` block around it.
+fn place(handler: &Handler, args: &RawArgs) -> Place {
+    let expressions = [&args.scope, &args.key, &args.fingerprint];
+    let uses_self = mentions_self(handler.signature.to_token_stream())
+        || body_mentions_self(handler.body.stream())
+        || expressions
+            .into_iter()
+            .any(|expression| mentions_self(expression.to_token_stream()));
+    if uses_self {
+        Place::Sibling
+    } else {
+        Place::Nested
+    }
+}
+
+fn mentions_self(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(ident) => ident == "Self",
+        TokenTree::Group(group) => mentions_self(group.stream()),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
+}
+
+/// The same for a body, where types and `impl` blocks have a `Self` of their own.
+fn body_mentions_self(body: TokenStream) -> bool {
+    let mut in_item = false;
+    body.into_iter().any(|token| match token {
+        TokenTree::Ident(word) if starts_item(&word) => {
+            in_item = true;
+            false
+        }
+        TokenTree::Ident(word) => !in_item && word == "Self",
+        TokenTree::Punct(punct) => {
+            in_item &= punct.as_char() != ';';
+            false
+        }
+        TokenTree::Group(group) if in_item => {
+            in_item = group.delimiter() != Delimiter::Brace;
+            false
+        }
+        TokenTree::Group(group) => body_mentions_self(group.stream()),
+        TokenTree::Literal(_) => false,
+    })
+}
+
+fn starts_item(word: &Ident) -> bool {
+    ["impl", "trait", "struct", "enum"]
+        .iter()
+        .any(|item| word == item)
+}

@@ -1,0 +1,116 @@
+//! The `#[idempotent]` attribute. Depend on `idempotent-runtime`, which re-exports it.
+
+mod args;
+mod check;
+mod errors;
+mod expand;
+mod fallback;
+mod handler;
+mod model;
+
+use proc_macro::TokenStream;
+
+/// Makes a handler of axum or actix-web safe to call again.
+///
+/// A client sends an `Idempotency-Key` with its request. The first request with a key runs the
+/// handler, and its response is recorded; a retry with the same key is given the recorded response
+/// and does not run the handler again.
+///
+/// ```ignore
+/// use idempotent_runtime::idempotent;
+///
+/// #[idempotent(scope = user.id)]
+/// async fn create(
+///     State(db): State<Db>,
+///     user: User,
+///     Json(new): Json<NewPayment>,
+/// ) -> Result<(StatusCode, Json<Payment>), AppError> {
+///     let payment = db.charge(user.id, new).await?;
+///     Ok((StatusCode::CREATED, Json(payment)))
+/// }
+/// ```
+///
+/// The framework is found from the types: a handler is axum's if its result can be a response
+/// there, and actix-web's if its result can be one there. The handler's extractors run before
+/// anything else, for a retry as well, so a recorded response is only ever given to a request that
+/// they let through. `GET`, `HEAD`, `OPTIONS` and `TRACE` are never recorded.
+///
+/// # Arguments
+///
+/// | argument | values | default |
+/// |---|---|---|
+/// | [`scope`](#scope-whose-key-it-is) | `"global"`, `"<name>"`, an expression | none: it must be written |
+/// | `ttl` | how long a response is kept: `"30m"`, `"1h30m"`, `"7d"`, … from 1 s to 366 d | `"24h"` |
+/// | [`key`](#key-where-the-key-comes-from) | `"required"`, `"optional"`, `"derived"`, an expression | `"required"` |
+/// | [`fingerprint`](#fingerprint-what-a-retry-must-repeat) | `"request"`, `"none"`, an expression | `"request"` |
+/// | `wait` | how long a retry waits for a run that has not ended: up to `"5m"` | absent: it is answered 409 at once |
+/// | `lease` | how long a run is believed in without a sign of life: 1 s to 1 h | `"30s"` |
+/// | `on_lost` | `"rerun"`, `"refuse"`: what a retry gets when the process that ran the handler is gone | `"rerun"` |
+/// | `release_on(…)` | statuses that say "not done, try again" and free the key: codes, `4xx`, `5xx` | `release_on(429, 503)` |
+/// | `store_down` | `"refuse"`, `"run"`: whether to run the handler unprotected while the store cannot be asked | `"refuse"` |
+/// | `max_response` | the largest body that is kept: `"64KiB"`, `"1MiB"`, … | `"1MiB"` |
+/// | `operation` | a name that stays the same when the route changes | method and route pattern |
+/// | `crate` | the path of `idempotent_runtime`, if it is not that | `::idempotent_runtime` |
+///
+/// Whatever can be checked while compiling is. An expression sees the handler's parameters under
+/// the names that its patterns give them, each by reference, after all extractors have run.
+///
+/// ## `scope`: whose key it is
+///
+/// Two callers may happen to send the same key, and one must never be shown what the other was
+/// answered. So the scope has no default.
+///
+/// * `scope = user.id` takes the caller from the handler's own arguments.
+/// * `scope = "user"` asks the resolver that is registered on the runtime under this name.
+/// * `scope = "global"` is one namespace for all callers, for handlers that only one party calls.
+///
+/// ## `key`: where the key comes from
+///
+/// * `"required"`: from the `Idempotency-Key` header; a request without it is refused.
+/// * `"optional"`: a request without the header runs the handler unprotected.
+/// * `"derived"`: without the header, the same request of the same caller has the same key.
+/// * `key = event.id`: the header is not read; for webhooks, whose body names the event.
+///
+/// ## `fingerprint`: what a retry must repeat
+///
+/// A key that comes again with another fingerprint is refused with 422, for it was used for
+/// something else.
+///
+/// * `"request"`: method, path, query and body.
+/// * `"none"`: nothing; whatever comes with a known key is taken for a retry.
+/// * `fingerprint = (new.amount, &new.currency)`: the values that make the request what it is, as
+///   anything that implements `serde::Serialize`.
+///
+/// # With other attributes
+///
+/// A route macro such as `#[post("/payments")]` may stand above or below. `#[debug_handler]` and
+/// `#[instrument]` must stand below, where they are moved along with the handler. Lint levels below
+/// the attribute stay in force for the handler.
+///
+/// # In an `impl` block
+///
+/// A handler can be an associated function, but cannot take `self`. One that names `Self` anywhere
+/// is moved into a hidden associated function beside it, so the block must be an inherent one.
+/// In a generic `impl`, a handler that uses the block's parameters without naming `Self` says that
+/// it belongs there with `where Self: Sized`:
+///
+/// ```ignore
+/// impl<R: Repository> Payments<R> {
+///     #[idempotent(scope = "user")]
+///     async fn create(State(repository): State<R>) -> StatusCode
+///     where
+///         Self: Sized,
+///     {
+///         repository.create().await
+///     }
+/// }
+/// ```
+#[proc_macro_attribute]
+pub fn idempotent(args: TokenStream, item: TokenStream) -> TokenStream {
+    let item: proc_macro2::TokenStream = item.into();
+    match check::check(args::parse(args.into()), handler::parse(item.clone())) {
+        Ok(checked) => expand::expand(&checked),
+        Err(errors) => fallback::fallback(&errors, item),
+    }
+    .into()
+}

@@ -1,0 +1,354 @@
+//! The three questions.
+
+use std::time::Duration;
+
+use super::{
+    fingerprint::Fingerprint,
+    key::{Key, KeyError},
+    policy::{KeyPolicy, Policy},
+    problem::Problem,
+    record::RecordId,
+    response::StoredResponse,
+    scope::Scope,
+};
+
+/// What is known of a request when its extractors are through.
+pub(crate) struct Request<'a> {
+    pub(crate) namespace: &'a str,
+    /// The operation, in parts that are read as one text.
+    pub(crate) operation: &'a [&'a str],
+    /// The key that was given, in whatever way the policy takes it.
+    pub(crate) key: Option<Result<Key, KeyError>>,
+    pub(crate) scope: ScopeAnswer,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// What became of the question for the scope.
+pub(crate) enum ScopeAnswer {
+    Known(Scope),
+    Unknown,
+    NoResolver,
+}
+
+/// What to ask the store for a request.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// Nothing: the handler runs unprotected.
+    Nothing,
+    /// Nothing: the request is refused.
+    Refuse(Problem),
+    /// The claim of this id.
+    Claim(RecordId, Key),
+}
+
+/// First question: what to ask the store for this request.
+pub(crate) fn ask(policy: &Policy, request: Request<'_>) -> Ask {
+    let key = match (request.key, policy.key) {
+        (Some(Err(error)), _) => return Ask::Refuse(Problem::KeyInvalid(error)),
+        (Some(Ok(key)), _) => key,
+        (None, KeyPolicy::Derived) => Key::derived(request.fingerprint),
+        (None, KeyPolicy::Optional) => return Ask::Nothing,
+        (None, KeyPolicy::Required | KeyPolicy::Expression) => {
+            return Ask::Refuse(Problem::KeyMissing);
+        }
+    };
+    match request.scope {
+        ScopeAnswer::NoResolver => Ask::Refuse(Problem::Misconfigured),
+        ScopeAnswer::Unknown => Ask::Refuse(Problem::CallerUnknown),
+        ScopeAnswer::Known(scope) => Ask::Claim(
+            RecordId::new(request.namespace, request.operation, &scope, &key),
+            key,
+        ),
+    }
+}
+
+/// What a store found under an id that it did not grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)] // A store or a caller must know all of them.
+pub enum Found {
+    /// Somebody else's claim.
+    Running {
+        /// What was asked for.
+        fingerprint: Fingerprint,
+        /// How long the claim is believed from now on; `None` where no lease is needed.
+        lease_left: Option<Duration>,
+    },
+    /// A record.
+    Done {
+        /// What was asked for.
+        fingerprint: Fingerprint,
+        /// What came of it.
+        response: StoredResponse,
+    },
+    /// A claim whose owner was lost, with [`OnLost::Refuse`](super::policy::OnLost::Refuse).
+    Lost {
+        /// What was asked for.
+        fingerprint: Fingerprint,
+    },
+}
+
+/// What to do about something found under the id.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Decision {
+    Replay(StoredResponse),
+    Wait,
+    Refuse(Problem),
+}
+
+/// Second question: what to do with the store's answer, when it is not the claim.
+pub(crate) fn decide(
+    policy: &Policy,
+    fingerprint: Fingerprint,
+    found: Found,
+    may_wait: bool,
+) -> Decision {
+    let (Found::Running {
+        fingerprint: its, ..
+    }
+    | Found::Done {
+        fingerprint: its, ..
+    }
+    | Found::Lost { fingerprint: its }) = found;
+    // Before anything else about the record: what another request's outcome is, or whether it
+    // runs, is nothing this request may learn.
+    if its != fingerprint {
+        return Decision::Refuse(Problem::KeyReused);
+    }
+    match found {
+        Found::Running { .. } if may_wait => Decision::Wait,
+        Found::Running { lease_left, .. } => Decision::Refuse(Problem::InFlight {
+            retry_after: retry_after(policy.lease, lease_left),
+        }),
+        Found::Done { response, .. } if response.is_tombstone() => {
+            Decision::Refuse(Problem::not_kept(&response))
+        }
+        Found::Done { response, .. } => Decision::Replay(response),
+        Found::Lost { .. } => Decision::Refuse(Problem::OutcomeUnknown),
+    }
+}
+
+/// Soon, while the owner shows signs of life; when the lease ends, if it does not.
+fn retry_after(lease: Duration, left: Option<Duration>) -> u64 {
+    match left {
+        Some(left) if left <= lease / 2 => left.as_secs() + u64::from(left.subsec_nanos() > 0),
+        _ => 0,
+    }
+    .max(1)
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Returned {
+        status: u16,
+        /// The handler said that nothing has happened.
+        released: bool,
+    },
+    Panicked,
+}
+
+/// What a panic counts as.
+pub(crate) const PANIC_STATUS: u16 = 500;
+
+/// What to tell the store of an outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conclusion {
+    Complete,
+    Release,
+}
+
+/// Third question: what to do with the handler's outcome.
+pub(crate) fn conclude(policy: &Policy, ending: Ending) -> Conclusion {
+    let release = match ending {
+        Ending::Returned { status, released } => released || policy.release_on.contains(status),
+        Ending::Panicked => policy.release_on.contains(PANIC_STATUS),
+    };
+    if release {
+        Conclusion::Release
+    } else {
+        Conclusion::Complete
+    }
+}
+
+/// Whether a body of this type, with at least so many bytes still to come, can be kept.
+pub(crate) fn can_keep(content_type: Option<&[u8]>, at_least: u64, max_response: u64) -> bool {
+    const EVENT_STREAM: &[u8] = b"text/event-stream";
+    let is_event_stream = content_type.is_some_and(|value| {
+        let media_type = value.split(|byte| *byte == b';').next().unwrap_or(value);
+        media_type.trim_ascii().eq_ignore_ascii_case(EVENT_STREAM)
+    });
+    !is_event_stream && at_least <= max_response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::policy::{FingerprintPolicy, OnLost, ScopePolicy, StatusSet, StoreDown};
+
+    const POLICY: Policy = Policy {
+        operation: None,
+        scope: ScopePolicy::Global,
+        key: KeyPolicy::Required,
+        fingerprint: FingerprintPolicy::Request,
+        ttl: Duration::from_secs(60),
+        wait: None,
+        lease: Duration::from_secs(30),
+        on_lost: OnLost::Rerun,
+        release_on: StatusSet(&[(429, 429), (503, 503)]),
+        store_down: StoreDown::Refuse,
+        max_response: 100,
+    };
+    const ONE: Fingerprint = Fingerprint::from_bytes([1; 32]);
+    const TWO: Fingerprint = Fingerprint::from_bytes([2; 32]);
+
+    fn request(key: Option<Result<Key, KeyError>>, scope: ScopeAnswer) -> Request<'static> {
+        Request {
+            namespace: "",
+            operation: &["POST /"],
+            key,
+            scope,
+            fingerprint: ONE,
+        }
+    }
+
+    fn ask_with(key: KeyPolicy, given: Option<Result<Key, KeyError>>) -> Ask {
+        let policy = Policy { key, ..POLICY };
+        ask(&policy, request(given, ScopeAnswer::Known(Scope::global())))
+    }
+
+    #[test]
+    fn a_missing_key_is_refused_unprotected_or_derived() {
+        assert_eq!(
+            ask_with(KeyPolicy::Required, None),
+            Ask::Refuse(Problem::KeyMissing)
+        );
+        assert_eq!(ask_with(KeyPolicy::Optional, None), Ask::Nothing);
+        let Ask::Claim(_, key) = ask_with(KeyPolicy::Derived, None) else {
+            panic!("a claim")
+        };
+        assert_eq!(key, Key::derived(ONE));
+    }
+
+    #[test]
+    fn a_malformed_key_is_refused_whatever_the_policy() {
+        for policy in [KeyPolicy::Required, KeyPolicy::Optional, KeyPolicy::Derived] {
+            assert_eq!(
+                ask_with(policy, Some(Err(KeyError::Empty))),
+                Ask::Refuse(Problem::KeyInvalid(KeyError::Empty))
+            );
+        }
+    }
+
+    #[test]
+    fn the_key_is_judged_before_the_scope() {
+        let asked = ask(&POLICY, request(None, ScopeAnswer::NoResolver));
+        assert_eq!(asked, Ask::Refuse(Problem::KeyMissing));
+        let key = || Some(Key::from_header(b"k"));
+        let asked = ask(&POLICY, request(key(), ScopeAnswer::NoResolver));
+        assert_eq!(asked, Ask::Refuse(Problem::Misconfigured));
+        let asked = ask(&POLICY, request(key(), ScopeAnswer::Unknown));
+        assert_eq!(asked, Ask::Refuse(Problem::CallerUnknown));
+    }
+
+    fn done(fingerprint: Fingerprint) -> Found {
+        Found::Done {
+            fingerprint,
+            response: StoredResponse::new(201, &[], b"body"),
+        }
+    }
+
+    fn running(fingerprint: Fingerprint, lease_left: Option<Duration>) -> Found {
+        Found::Running {
+            fingerprint,
+            lease_left,
+        }
+    }
+
+    #[test]
+    fn another_fingerprint_is_told_nothing_else() {
+        let lost = Found::Lost { fingerprint: TWO };
+        for found in [done(TWO), running(TWO, None), lost] {
+            for may_wait in [false, true] {
+                assert_eq!(
+                    decide(&POLICY, ONE, found.clone(), may_wait),
+                    Decision::Refuse(Problem::KeyReused)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_same_fingerprint_gets_the_outcome() {
+        assert!(matches!(
+            decide(&POLICY, ONE, done(ONE), false),
+            Decision::Replay(response) if response.status() == 201
+        ));
+        let lost = Found::Lost { fingerprint: ONE };
+        assert_eq!(
+            decide(&POLICY, ONE, lost, true),
+            Decision::Refuse(Problem::OutcomeUnknown)
+        );
+        let headers: [(&str, &[u8]); 1] = [("location", b"/1")];
+        let tombstone = Found::Done {
+            fingerprint: ONE,
+            response: StoredResponse::tombstone(201, &headers),
+        };
+        assert_eq!(
+            decide(&POLICY, ONE, tombstone, true),
+            Decision::Refuse(Problem::ResponseNotKept {
+                status: 201,
+                location: Some("/1".into())
+            })
+        );
+    }
+
+    #[test]
+    fn retry_after_follows_the_lease() {
+        let seconds = |left| match decide(&POLICY, ONE, running(ONE, left), false) {
+            Decision::Refuse(Problem::InFlight { retry_after }) => retry_after,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(seconds(None), 1);
+        assert_eq!(seconds(Some(Duration::from_secs(30))), 1);
+        assert_eq!(seconds(Some(Duration::from_millis(15_001))), 1);
+        assert_eq!(seconds(Some(Duration::from_secs(15))), 15);
+        assert_eq!(seconds(Some(Duration::from_millis(14_001))), 15);
+        assert_eq!(seconds(Some(Duration::ZERO)), 1);
+        assert_eq!(
+            decide(&POLICY, ONE, running(ONE, None), true),
+            Decision::Wait
+        );
+    }
+
+    #[test]
+    fn every_outcome_is_recorded_but_try_again() {
+        let returned = |status, released| conclude(&POLICY, Ending::Returned { status, released });
+        for status in [200, 201, 302, 400, 422, 500, 502] {
+            assert_eq!(returned(status, false), Conclusion::Complete, "{status}");
+        }
+        for status in [429, 503] {
+            assert_eq!(returned(status, false), Conclusion::Release, "{status}");
+        }
+        assert_eq!(returned(201, true), Conclusion::Release);
+        assert_eq!(conclude(&POLICY, Ending::Panicked), Conclusion::Complete);
+        let policy = Policy {
+            release_on: StatusSet(&[(500, 599)]),
+            ..POLICY
+        };
+        assert_eq!(conclude(&policy, Ending::Panicked), Conclusion::Release);
+    }
+
+    #[test]
+    fn streams_and_large_bodies_are_not_kept() {
+        assert!(can_keep(None, 100, 100));
+        assert!(!can_keep(None, 101, 100));
+        assert!(can_keep(Some(b"text/event-streams"), 0, 100));
+        for stream in [
+            "text/event-stream",
+            "Text/Event-Stream; charset=utf-8",
+            " text/event-stream ;x",
+        ] {
+            assert!(!can_keep(Some(stream.as_bytes()), 0, 100), "{stream}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! What the store is asked by, and for: record ids, owners, claims.
+
+use std::{fmt, time::Duration};
+
+use super::{fingerprint::Fingerprint, key::Key, policy::OnLost, scope::Scope};
+
+/// The only thing a store ever looks up by: BLAKE3 over the length-prefixed tuple of namespace,
+/// operation, scope name, scope value and key. No value a caller sends can be crafted to collide
+/// with another's.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RecordId([u8; 32]);
+
+impl RecordId {
+    /// The id of `key` of the caller `scope` for `operation`.
+    ///
+    /// `operation` is given in parts that are read as one text, so that a caller who has the
+    /// method and the route need not join them.
+    #[must_use]
+    pub fn new(namespace: &str, operation: &[&str], scope: &Scope, key: &Key) -> Self {
+        let mut tuple = TupleHasher::new();
+        tuple.field(namespace.as_bytes());
+        tuple.joined_field(operation);
+        for part in scope.parts() {
+            tuple.field(part);
+        }
+        for part in key.parts() {
+            tuple.field(part);
+        }
+        Self(tuple.finish())
+    }
+
+    /// An id that was made before, as a store kept it.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The id's 32 bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// What logs and metrics call the key: it tells records apart and gives nothing away.
+    #[must_use]
+    pub fn short_hash(&self) -> ShortHash {
+        let [a, b, c, d, e, f, ..] = self.0;
+        ShortHash([a, b, c, d, e, f])
+    }
+}
+
+impl fmt::Debug for RecordId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "RecordId({})", self.short_hash())
+    }
+}
+
+/// The first six bytes of a record id, written as hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ShortHash([u8; 6]);
+
+impl fmt::Display for ShortHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0
+            .iter()
+            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ShortHash {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// Who made a claim. A new one for every claim, so that a stale owner is always told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OwnerToken(u128);
+
+impl OwnerToken {
+    /// A token of a value that no other claim has.
+    #[must_use]
+    pub const fn new(value: u128) -> Self {
+        Self(value)
+    }
+
+    /// The value, for a store that writes it down.
+    #[must_use]
+    pub const fn get(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Debug for OwnerToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "OwnerToken({:032x})", self.0)
+    }
+}
+
+/// A claim: asked for with [`claim`](crate::Store::claim), and named in every later verb.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Claim {
+    /// What is claimed.
+    pub id: RecordId,
+    /// Who claims it.
+    pub owner: OwnerToken,
+    /// What was asked for under this id.
+    pub fingerprint: Fingerprint,
+    /// How long the claim is believed without a sign of life, in stores that need a lease.
+    pub lease: Duration,
+    /// How long the record lives, counted from completion.
+    pub ttl: Duration,
+    /// What becomes of the id when the claim is lost.
+    pub on_lost: OnLost,
+    /// The largest body that will be recorded, in bytes: a store with a budget makes room for it
+    /// before it grants the claim.
+    pub max_response: u64,
+}
+
+impl Claim {
+    /// A claim with the attribute's defaults: lease 30 s, ttl 24 h, `rerun`, 1 MiB.
+    #[must_use]
+    pub const fn new(id: RecordId, owner: OwnerToken, fingerprint: Fingerprint) -> Self {
+        Self {
+            id,
+            owner,
+            fingerprint,
+            lease: Duration::from_secs(30),
+            ttl: Duration::from_secs(24 * 60 * 60),
+            on_lost: OnLost::Rerun,
+            max_response: 1024 * 1024,
+        }
+    }
+}
+
+/// BLAKE3 over a tuple whose every field is preceded by its length, so that no two tuples of the
+/// same arity are the same bytes.
+pub(crate) struct TupleHasher(blake3::Hasher);
+
+impl TupleHasher {
+    pub(crate) fn new() -> Self {
+        Self(blake3::Hasher::new())
+    }
+
+    pub(crate) fn field(&mut self, field: &[u8]) {
+        self.joined_bytes(&[field]);
+    }
+
+    pub(crate) fn joined_field(&mut self, parts: &[&str]) {
+        self.length(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            self.0.update(part.as_bytes());
+        }
+    }
+
+    pub(crate) fn finish(self) -> [u8; 32] {
+        self.0.finalize().into()
+    }
+
+    fn joined_bytes(&mut self, parts: &[&[u8]]) {
+        self.length(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            self.0.update(part);
+        }
+    }
+
+    fn length(&mut self, length: usize) {
+        self.0.update(&(length as u64).to_le_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(namespace: &str, operation: &str, scope: &Scope, key: &str) -> RecordId {
+        RecordId::new(
+            namespace,
+            &[operation],
+            scope,
+            &Key::from_value(key).unwrap(),
+        )
+    }
+
+    #[test]
+    fn every_part_of_the_tuple_counts_and_none_can_be_shifted_into_another() {
+        let user = |value: &str| Scope::named("user", value.to_owned());
+        let ids = [
+            id("", "POST /a", &user("1"), "k"),
+            id("n", "POST /a", &user("1"), "k"),
+            id("", "POST /b", &user("1"), "k"),
+            id("", "POST /a", &user("2"), "k"),
+            id("", "POST /a", &Scope::named("tenant", "1".to_owned()), "k"),
+            id("", "POST /a", &Scope::expression("1".to_owned()), "k"),
+            id("", "POST /a", &Scope::global(), "k"),
+            id("", "POST /a", &user("1"), "l"),
+            id("", "POST /a", &user("1k"), "l"),
+            id("", "POST /a", &user("1"), "kl"),
+            id("", "POST /a1", &user(""), "k"),
+        ];
+        for (index, left) in ids.iter().enumerate() {
+            assert!(ids[index + 1..].iter().all(|right| left != right));
+        }
+    }
+
+    #[test]
+    fn an_operation_in_parts_is_the_joined_one() {
+        let key = Key::from_value("k").unwrap();
+        assert_eq!(
+            RecordId::new("", &["POST", " ", "/a"], &Scope::global(), &key),
+            RecordId::new("", &["POST /a"], &Scope::global(), &key),
+        );
+    }
+
+    #[test]
+    fn a_derived_key_is_no_key_that_a_client_can_send() {
+        let fingerprint = Fingerprint::from_bytes(*b"0123456789abcdef0123456789abcdef");
+        let derived = Key::derived(fingerprint);
+        let sent = Key::from_header(fingerprint.as_bytes()).unwrap();
+        assert_ne!(
+            RecordId::new("", &["POST /a"], &Scope::global(), &derived),
+            RecordId::new("", &["POST /a"], &Scope::global(), &sent),
+        );
+    }
+}

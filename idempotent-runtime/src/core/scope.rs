@@ -1,0 +1,52 @@
+//! Whose key it is.
+
+use std::fmt;
+
+/// The name under which an expression's value goes into a record id. It is not an identifier, so
+/// no registered scope can have it.
+const EXPRESSION: &str = "=";
+
+/// Whose key it is: the scope's name and, but for `global`, the caller's value.
+///
+/// Its `Debug` output never shows the value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Scope {
+    name: &'static str,
+    value: String,
+}
+
+impl Scope {
+    /// One namespace for all callers.
+    #[must_use]
+    pub const fn global() -> Self {
+        Self {
+            name: "global",
+            value: String::new(),
+        }
+    }
+
+    /// A caller, as the resolver registered under `name` answered.
+    #[must_use]
+    pub const fn named(name: &'static str, value: String) -> Self {
+        Self { name, value }
+    }
+
+    /// A caller, as an expression over the handler's arguments gave it.
+    #[must_use]
+    pub const fn expression(value: String) -> Self {
+        Self {
+            name: EXPRESSION,
+            value,
+        }
+    }
+
+    pub(crate) fn parts(&self) -> [&[u8]; 2] {
+        [self.name.as_bytes(), self.value.as_bytes()]
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Scope({}, …)", self.name)
+    }
+}

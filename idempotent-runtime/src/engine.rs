@@ -1,0 +1,516 @@
+//! The only async driver: protocol × store × clock.
+
+use std::{
+    any::Any,
+    future::{Future, poll_fn},
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::{
+    core::{
+        fingerprint::Fingerprint,
+        key::Key,
+        policy::{Policy, StoreDown},
+        problem::{Problem, RenderedProblem},
+        protocol::{self, Conclusion, Decision, Ending, Found, PANIC_STATUS},
+        record::{Claim, RecordId},
+        response::StoredResponse,
+    },
+    event::Outcome,
+    execution::{ExecutionState, RunIdentity},
+    runtime::{Idempotency, Inner, StoreFuture},
+    store::{ClaimAnswer, Completion, Fence, StoreError},
+    web::{Operation, Recordable},
+};
+
+/// The first and the longest pause between attempts to record an outcome.
+const COMPLETION_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+/// How often a waiter asks a store that cannot wake it.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a request asks for: the claim of an id.
+pub(crate) struct Wanted<'a> {
+    pub(crate) runtime: &'a Idempotency,
+    pub(crate) policy: &'static Policy,
+    pub(crate) operation: Operation,
+    pub(crate) id: RecordId,
+    pub(crate) key: Key,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// What becomes of a request.
+pub(crate) enum Begun {
+    /// The handler must run, under this guard.
+    Run(RunGuard),
+    /// The handler runs without protection.
+    Unprotected,
+    Answer(Answer),
+}
+
+/// An answer that is not the handler's.
+pub(crate) enum Answer {
+    Replay(StoredResponse),
+    Refuse(RenderedProblem),
+}
+
+/// Asks for the claim, and waits for it or for the outcome of whoever has it, as the policy says.
+pub(crate) async fn begin(wanted: Wanted<'_>, execution: &Arc<ExecutionState>) -> Begun {
+    let Wanted {
+        runtime, policy, ..
+    } = wanted;
+    let inner = &runtime.0;
+    let record = Some(wanted.id.short_hash());
+    let report = |outcome| inner.report(&wanted.operation.parts(), record, outcome);
+    let mut wait = None;
+    loop {
+        let claim = Claim {
+            lease: policy.lease,
+            ttl: policy.ttl,
+            on_lost: policy.on_lost,
+            max_response: policy.max_response,
+            ..Claim::new(wanted.id, inner.owner(), wanted.fingerprint)
+        };
+        let answer = Claiming::new(Arc::clone(inner), claim).await;
+        let found = match answer {
+            Ok(ClaimAnswer::Claimed) => {
+                execution.bind(RunIdentity {
+                    runtime: runtime.clone(),
+                    policy,
+                    claim,
+                    key: wanted.key,
+                });
+                let guard = RunGuard::new(Arc::clone(execution), wanted.operation);
+                return Begun::Run(guard);
+            }
+            Ok(ClaimAnswer::Found(found)) => found,
+            Err(StoreError::Full) => {
+                report(Outcome::StoreFull);
+                return refuse(inner, &Problem::StoreFull);
+            }
+            Err(error) => {
+                tracing::error!(
+                    record = %wanted.id.short_hash(),
+                    error = &error as &dyn std::error::Error,
+                    "the idempotency store could not be asked for a claim",
+                );
+                if policy.store_down == StoreDown::Run {
+                    report(Outcome::UnprotectedStoreDown);
+                    return Begun::Unprotected;
+                }
+                report(Outcome::StoreUnavailable);
+                return refuse(inner, &Problem::StoreUnavailable);
+            }
+        };
+        let running = matches!(found, Found::Running { .. });
+        if wait.is_none()
+            && running
+            && let Some(longest) = policy.wait
+            && let Some(place) = inner.start_waiting()
+        {
+            wait = Some((Instant::now() + longest, place));
+        }
+        let deadline = wait.as_ref().map(|(deadline, _)| *deadline);
+        let may_wait = deadline.is_some_and(|deadline| Instant::now() < deadline);
+        let decision = protocol::decide(policy, wanted.fingerprint, found, may_wait);
+        match (decision, deadline) {
+            (Decision::Wait, Some(deadline)) => {
+                // A deadline that passes is seen by the next round.
+                let _ = timeout_at(deadline, ended(inner, &claim)).await;
+            }
+            (Decision::Replay(response), waited) => {
+                report(match waited {
+                    Some(_) => Outcome::WaitedThenReplayed,
+                    None => Outcome::Replayed,
+                });
+                return Begun::Answer(Answer::Replay(response));
+            }
+            (Decision::Refuse(problem), _) => {
+                report(refusal(&problem));
+                return refuse(inner, &problem);
+            }
+            (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
+        }
+    }
+}
+
+fn refuse(inner: &Inner, problem: &Problem) -> Begun {
+    Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
+}
+
+/// Resolves when the running claim may have ended. Holds nothing of the store meanwhile.
+async fn ended(inner: &Inner, claim: &Claim) {
+    match inner.store.as_notify() {
+        Some(notify) => notify.ended(claim).await,
+        None => sleep(POLL_PAUSE).await,
+    }
+}
+
+/// A claim that is being asked for. Dropped before the answer, it is given back as soon as it is
+/// granted: the handler has not run.
+struct Claiming {
+    inner: Arc<Inner>,
+    claim: Claim,
+    answer: Option<StoreFuture<ClaimAnswer>>,
+}
+
+impl Claiming {
+    fn new(inner: Arc<Inner>, claim: Claim) -> Self {
+        let answer = Some(Arc::clone(&inner.store).claim(claim));
+        Self {
+            inner,
+            claim,
+            answer,
+        }
+    }
+}
+
+impl Future for Claiming {
+    type Output = Result<ClaimAnswer, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self.answer.as_mut().expect("polled until it is ready");
+        let answer = std::task::ready!(answer.as_mut().poll(context));
+        self.answer = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Claiming {
+    fn drop(&mut self) {
+        let Some(answer) = self.answer.take() else {
+            return;
+        };
+        let (inner, claim) = (Arc::clone(&self.inner), self.claim);
+        spawn(async move {
+            if let Ok(ClaimAnswer::Claimed) = answer.await {
+                // On failure the lease ends the claim.
+                let _ = Arc::clone(&inner.store).release(claim).await;
+            }
+        });
+    }
+}
+
+/// Hands work to the runtime of the current task, if there still is one.
+fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(future);
+    }
+}
+
+/// A claim that is held. Dropped without an outcome, it is abandoned.
+pub(crate) struct RunGuard {
+    execution: Arc<ExecutionState>,
+    operation: Operation,
+    /// Whether the store knows the outcome, or must not be told that there is none.
+    settled: bool,
+}
+
+impl RunGuard {
+    fn new(execution: Arc<ExecutionState>, operation: Operation) -> Self {
+        execution.run().runtime.0.run_started();
+        Self {
+            execution,
+            operation,
+            settled: false,
+        }
+    }
+
+    fn run(&self) -> &RunIdentity {
+        self.execution.run()
+    }
+
+    fn inner(&self) -> &Arc<Inner> {
+        &self.run().runtime.0
+    }
+
+    fn report(&self, outcome: Outcome) {
+        let record = Some(self.run().claim.id.short_hash());
+        self.inner()
+            .report(&self.operation.parts(), record, outcome);
+    }
+}
+
+impl Drop for RunGuard {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.report(Outcome::Abandoned);
+            self.inner().store.abandon(&self.run().claim);
+        }
+        self.inner().run_ended();
+    }
+}
+
+/// What the store is to be told of a run.
+enum Verdict {
+    Release,
+    Record(StoredResponse, Outcome),
+    /// The handler has told it by itself.
+    Committed(StoredResponse),
+}
+
+/// Runs the handler to its end and settles its claim. The caller sees to it that this future is
+/// polled to its end, whatever becomes of the request.
+pub(crate) async fn execute<R: Recordable>(
+    guard: RunGuard,
+    handler: impl Future<Output = R>,
+) -> Result<R, Answer> {
+    let execution = Arc::clone(&guard.execution);
+    let run = execution.run();
+    let produced = {
+        let produce = pin!(renewing(&guard, produce(&execution, handler)));
+        unwinding(produce).await
+    };
+    let (response, verdict) = match produced {
+        Ok((response, verdict)) => (Ok(response), verdict),
+        Err(panic) => (Err(panic), after_panic(&execution)),
+    };
+    let fenced = settle(guard, verdict).await;
+    match (response, fenced) {
+        (Err(panic), _) => resume_unwind(panic),
+        (Ok(response), None) => Ok(response),
+        (Ok(_), Some(found)) => Err(
+            match protocol::decide(run.policy, run.claim.fingerprint, found, false) {
+                Decision::Replay(response) => Answer::Replay(response),
+                Decision::Refuse(problem) => {
+                    Answer::Refuse(problem.render(&run.runtime.0.problems))
+                }
+                Decision::Wait => unreachable!("it was told not to wait"),
+            },
+        ),
+    }
+}
+
+/// The handler, and what is to be recorded of its response.
+async fn produce<R: Recordable>(
+    execution: &ExecutionState,
+    handler: impl Future<Output = R>,
+) -> (R, Verdict) {
+    let response = handler.await;
+    if let Some(committed) = execution.committed() {
+        return (response, Verdict::Committed(committed.clone()));
+    }
+    let policy = execution.run().policy;
+    let ending = Ending::Returned {
+        status: response.status(),
+        released: execution.is_released(),
+    };
+    match protocol::conclude(policy, ending) {
+        Conclusion::Release => (response, Verdict::Release),
+        Conclusion::Complete => {
+            let (response, stored) = response.record(policy.max_response).await;
+            (response, Verdict::Record(stored, Outcome::Executed))
+        }
+    }
+}
+
+fn after_panic(execution: &ExecutionState) -> Verdict {
+    if let Some(committed) = execution.committed() {
+        return Verdict::Committed(committed.clone());
+    }
+    match protocol::conclude(execution.run().policy, Ending::Panicked) {
+        Conclusion::Release => Verdict::Release,
+        Conclusion::Complete => {
+            let response = StoredResponse::new(PANIC_STATUS, &[], b"");
+            Verdict::Record(response, Outcome::Panicked)
+        }
+    }
+}
+
+/// Tells the store of the outcome. Gives what was found when the claim had been lost.
+async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
+    let claim = guard.run().claim;
+    let (response, outcome) = match verdict {
+        Verdict::Release => {
+            match Arc::clone(&guard.inner().store).release(claim).await {
+                Ok(Fence::Passed) => {
+                    guard.settled = true;
+                    guard.report(Outcome::Released);
+                }
+                Ok(Fence::Fenced) => {
+                    guard.settled = true;
+                    guard.report(Outcome::Fenced);
+                }
+                // The claim is left to its lease, as that of a run without an outcome.
+                Err(error) => tracing::warn!(
+                    record = %claim.id.short_hash(),
+                    error = &error as &dyn std::error::Error,
+                    "a key could not be released",
+                ),
+            }
+            return None;
+        }
+        Verdict::Committed(_) if guard.execution.is_stored() => {
+            guard.settled = true;
+            guard.report(Outcome::Executed);
+            return None;
+        }
+        Verdict::Committed(response) => (response, Outcome::Executed),
+        Verdict::Record(response, outcome) => (response, outcome),
+    };
+    // From here on the effect is known to have happened: whatever fails, the key is not freed.
+    guard.settled = true;
+    match guard.run().complete(response.clone()).await {
+        Ok(Completion::Stored) => {
+            guard.report(if response.is_tombstone() {
+                Outcome::Tombstoned
+            } else {
+                outcome
+            });
+            None
+        }
+        Ok(Completion::Fenced(found)) => {
+            guard.report(Outcome::Fenced);
+            Some(found)
+        }
+        Err(error) => {
+            tracing::error!(
+                record = %claim.id.short_hash(),
+                error = &error as &dyn std::error::Error,
+                "an outcome could not be recorded and will be tried again",
+            );
+            guard.report(Outcome::CompletionDelayed);
+            spawn(complete_later(guard, response));
+            None
+        }
+    }
+}
+
+/// Tries to record an outcome until the store takes it, and keeps the claim alive meanwhile.
+/// Gives up when the record would have expired.
+async fn complete_later(guard: RunGuard, response: StoredResponse) {
+    let [mut pause, longest] = COMPLETION_PAUSES;
+    let claim = guard.run().claim;
+    let deadline = Instant::now() + claim.ttl;
+    while Instant::now() < deadline {
+        sleep(pause).await;
+        pause = (pause * 2).min(longest).min(claim.lease / 3);
+        let completion = guard.run().complete(response.clone()).await;
+        match completion {
+            Ok(Completion::Stored) => return guard.report(Outcome::Executed),
+            Ok(Completion::Fenced(_)) => return guard.report(Outcome::Fenced),
+            Err(_) if guard.inner().store.needs_lease() => {
+                // Whether or not it succeeds, the next round tries again.
+                let _ = Arc::clone(&guard.inner().store).renew(claim).await;
+            }
+            Err(_) => {}
+        }
+    }
+    tracing::error!(
+        record = %claim.id.short_hash(),
+        "an outcome could not be recorded for as long as its record would have lived",
+    );
+}
+
+/// Drives a run, and renews its lease beside it where the store needs one.
+async fn renewing<T>(guard: &RunGuard, run: impl Future<Output = T>) -> T {
+    if !guard.inner().store.needs_lease() {
+        return run.await;
+    }
+    tokio::select! {
+        biased;
+        output = run => output,
+        never = renew(guard) => match never {},
+    }
+}
+
+async fn renew(guard: &RunGuard) -> std::convert::Infallible {
+    let claim = guard.run().claim;
+    loop {
+        sleep(claim.lease / 3).await;
+        match Arc::clone(&guard.inner().store).renew(claim).await {
+            Ok(Fence::Passed) => {}
+            Ok(Fence::Fenced) => {
+                guard.report(Outcome::Fenced);
+                return std::future::pending().await;
+            }
+            Err(error) => tracing::warn!(
+                record = %claim.id.short_hash(),
+                error = &error as &dyn std::error::Error,
+                "a lease could not be renewed and will be tried again",
+            ),
+        }
+    }
+}
+
+/// Drives a future, and gives its panic as a value.
+async fn unwinding<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Panic> {
+    poll_fn(|context| {
+        // After a panic the future is dropped and never looked at again.
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll.map(Ok),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    })
+    .await
+}
+
+type Panic = Box<dyn Any + Send>;
+
+/// A future that is driven where it is, and handed on to finish elsewhere when it is dropped
+/// before its end.
+///
+/// This is how a run goes on after its client went away, without a task for every request.
+pub(crate) struct Detachable<F> {
+    future: Option<Pin<Box<F>>>,
+    detach: fn(Pin<Box<F>>),
+}
+
+impl<F: Future> Detachable<F> {
+    pub(crate) fn new(future: F, detach: fn(Pin<Box<F>>)) -> Self {
+        Self {
+            future: Some(Box::pin(future)),
+            detach,
+        }
+    }
+}
+
+impl<F: Future> Future for Detachable<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let future = self.future.as_mut().expect("polled until it is ready");
+        // A future that panics is not to be polled again, here or elsewhere.
+        let poll = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(poll) => poll,
+            Err(panic) => {
+                self.future = None;
+                resume_unwind(panic)
+            }
+        };
+        if poll.is_ready() {
+            self.future = None;
+        }
+        poll
+    }
+}
+
+impl<F> Drop for Detachable<F> {
+    fn drop(&mut self) {
+        if let Some(future) = self.future.take() {
+            (self.detach)(future);
+        }
+    }
+}
+
+/// The event that a refusal is reported as.
+pub(crate) fn refusal(problem: &Problem) -> Outcome {
+    match problem {
+        Problem::KeyMissing => Outcome::KeyMissing,
+        Problem::KeyInvalid(_) => Outcome::KeyInvalid,
+        Problem::CallerUnknown => Outcome::CallerUnknown,
+        Problem::InFlight { .. } => Outcome::InFlight,
+        Problem::OutcomeUnknown => Outcome::OutcomeUnknown,
+        Problem::ResponseNotKept { .. } => Outcome::ResponseNotKept,
+        Problem::BodyTooLarge => Outcome::BodyTooLarge,
+        Problem::KeyReused => Outcome::KeyReused,
+        Problem::Misconfigured => Outcome::Misconfigured,
+        Problem::StoreUnavailable => Outcome::StoreUnavailable,
+        Problem::StoreFull => Outcome::StoreFull,
+    }
+}

@@ -1,0 +1,410 @@
+//! `Idempotency`: what the application sets up once, and every protected handler finds.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use tokio::sync::Notify as Bell;
+
+use crate::{
+    core::{
+        problem::ProblemSettings,
+        record::{Claim, OwnerToken, ShortHash},
+        response::StoredResponse,
+    },
+    event::{Event, Outcome},
+    store::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError},
+    web::RequestHead,
+};
+
+/// The runtime of all protected handlers of an application: its store, its scopes, its settings.
+///
+/// Made once and handed to the router: in axum as a layer, in actix-web as app data. Cloning it
+/// gives another handle on the same runtime.
+///
+/// ```
+/// use idempotent_runtime::{Idempotency, MemoryStore};
+///
+/// let idempotency = Idempotency::builder(MemoryStore::default())
+///     .scope("user", |request| request.header("x-user-id").map(str::to_owned))
+///     .build();
+/// ```
+#[derive(Clone)]
+pub struct Idempotency(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) store: Arc<dyn AnyStore>,
+    pub(crate) namespace: String,
+    pub(crate) problems: ProblemSettings,
+    scopes: Vec<NamedScope>,
+    max_waiting: usize,
+    waiting: AtomicUsize,
+    owners: OwnerTokens,
+    running: AtomicUsize,
+    idle: Bell,
+    unprotected: AtomicU64,
+    hook: Option<Box<dyn Fn(&Event<'_>) + Send + Sync>>,
+}
+
+type Resolver = Box<dyn Fn(&RequestHead<'_>) -> Option<String> + Send + Sync>;
+
+struct NamedScope {
+    id: u64,
+    name: String,
+    resolver: Resolver,
+}
+
+/// Sets up an [`Idempotency`].
+#[must_use]
+pub struct IdempotencyBuilder {
+    store: Arc<dyn AnyStore>,
+    namespace: String,
+    problems: ProblemSettings,
+    scopes: Vec<NamedScope>,
+    max_waiting: usize,
+    hook: Option<Box<dyn Fn(&Event<'_>) + Send + Sync>>,
+}
+
+impl Idempotency {
+    /// A runtime over this store.
+    pub fn builder(store: impl Store) -> IdempotencyBuilder {
+        IdempotencyBuilder {
+            store: Arc::new(store),
+            namespace: String::new(),
+            problems: ProblemSettings::default(),
+            scopes: Vec::new(),
+            max_waiting: 1024,
+            hook: None,
+        }
+    }
+
+    /// Waits until no protected handler is running: none in a request, none that goes on after
+    /// its client went away, none whose outcome is still to be recorded.
+    ///
+    /// Call it when the server has stopped accepting requests and before the process ends, so
+    /// that no run is lost. It does not stop new runs from starting, and it waits as long as it
+    /// takes: a store that stays away keeps it waiting, so give it a time limit. Dropping the
+    /// future stops the waiting and nothing else.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// # use std::time::Duration;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// # let idempotency = Idempotency::builder(MemoryStore::default()).build();
+    /// // … the server has shut down …
+    /// if tokio::time::timeout(Duration::from_secs(30), idempotency.drain()).await.is_err() {
+    ///     eprintln!("{} handlers were still running", idempotency.running());
+    /// }
+    /// # }
+    /// ```
+    pub async fn drain(&self) {
+        loop {
+            let idle = self.0.idle.notified();
+            if self.running() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    /// How many protected handlers are running, those included whose client went away.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.0.running.load(Ordering::SeqCst)
+    }
+
+    /// How many requests ran unprotected so far: without a key where none is needed, or while
+    /// the store was away and the policy says run.
+    #[must_use]
+    pub fn unprotected(&self) -> u64 {
+        self.0.unprotected.load(Ordering::Relaxed)
+    }
+}
+
+impl IdempotencyBuilder {
+    /// Registers the resolver of `scope = "name"`: who the caller of a request is.
+    ///
+    /// It answers `None` for a request without a known caller, which is then refused (401
+    /// `caller-unknown`) before the handler runs. It is asked once for each request with a key,
+    /// before the handler's extractors run, and must depend on nothing but the request. A name
+    /// that is registered twice keeps the last resolver.
+    ///
+    /// [`scopes`](crate::scopes) has ready-made resolvers.
+    ///
+    /// Who is told a stored response is decided by this value alone: take it from something
+    /// that has been verified, such as an extension that an authentication middleware put there.
+    pub fn scope(
+        mut self,
+        name: impl Into<String>,
+        resolver: impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        let name = name.into();
+        self.scopes.retain(|scope| scope.name != name);
+        self.scopes.push(NamedScope {
+            id: scope_id(&name),
+            name,
+            resolver: Box::new(resolver),
+        });
+        self
+    }
+
+    /// Keeps the records of this application apart from others in the same store. Empty unless
+    /// set; changing it forgets every record.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// What the `type` of a problem document starts with; `urn:problem:idempotency:` unless set.
+    pub fn problem_base(mut self, base: impl Into<String>) -> Self {
+        self.problems.base = base.into();
+        self
+    }
+
+    /// Where the API's clients can read about its use of keys. Problem documents link there
+    /// (`Link: <…>; rel="describedby"`).
+    pub fn documentation(mut self, address: impl Into<String>) -> Self {
+        self.problems.documentation = Some(address.into());
+        self
+    }
+
+    /// How many requests may wait for a running one at the same time (`wait = "…"`); those
+    /// beyond are answered 409 `in-flight` at once. 1024 unless set.
+    pub fn max_waiting(mut self, requests: usize) -> Self {
+        self.max_waiting = requests;
+        self
+    }
+
+    /// Is told every outcome, in the request's own task: it must be quick and must not panic.
+    ///
+    /// ```
+    /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
+    /// use idempotent_runtime::{Idempotency, MemoryStore, Outcome};
+    ///
+    /// let replays = Arc::new(AtomicU64::new(0));
+    /// let counted = Arc::clone(&replays);
+    /// let idempotency = Idempotency::builder(MemoryStore::default())
+    ///     .on_event(move |event| {
+    ///         if event.outcome == Outcome::Replayed {
+    ///             counted.fetch_add(1, Ordering::Relaxed);
+    ///         }
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn on_event(mut self, hook: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.hook = Some(Box::new(hook));
+        self
+    }
+
+    /// The runtime.
+    #[must_use]
+    pub fn build(self) -> Idempotency {
+        Idempotency(Arc::new(Inner {
+            store: self.store,
+            namespace: self.namespace,
+            problems: self.problems,
+            scopes: self.scopes,
+            max_waiting: self.max_waiting,
+            waiting: AtomicUsize::new(0),
+            owners: OwnerTokens::new(),
+            running: AtomicUsize::new(0),
+            idle: Bell::new(),
+            unprotected: AtomicU64::new(0),
+            hook: self.hook,
+        }))
+    }
+}
+
+impl Inner {
+    pub(crate) fn owner(&self) -> OwnerToken {
+        self.owners.next()
+    }
+
+    /// Asks the resolver of the scope with this id; `None` when there is none.
+    pub(crate) fn resolve(&self, scope: u64, head: &RequestHead<'_>) -> Option<Option<String>> {
+        let named = self.scopes.iter().find(|named| named.id == scope)?;
+        Some((named.resolver)(head))
+    }
+
+    pub(crate) fn run_started(&self) {
+        self.running.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub(crate) fn run_ended(&self) {
+        if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.idle.notify_waiters();
+        }
+    }
+
+    /// A place among those who may wait, or `None` when all are taken.
+    pub(crate) fn start_waiting(self: &Arc<Self>) -> Option<Waiting> {
+        let waiting = Waiting(Arc::clone(self));
+        (self.waiting.fetch_add(1, Ordering::Relaxed) < self.max_waiting).then_some(waiting)
+    }
+
+    pub(crate) fn report(&self, operation: &[&str], record: Option<ShortHash>, outcome: Outcome) {
+        if matches!(
+            outcome,
+            Outcome::Unprotected | Outcome::UnprotectedStoreDown
+        ) {
+            self.unprotected.fetch_add(1, Ordering::Relaxed);
+        }
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    operation = %Joined(operation),
+                    record = record.map(tracing::field::display),
+                    outcome = outcome.name(),
+                    "idempotency",
+                )
+            };
+        }
+        match outcome {
+            Outcome::Misconfigured => log!(error),
+            Outcome::UnprotectedStoreDown
+            | Outcome::StoreUnavailable
+            | Outcome::StoreFull
+            | Outcome::Fenced
+            | Outcome::Abandoned
+            | Outcome::CompletionDelayed => log!(warn),
+            _ => log!(debug),
+        }
+        if let Some(hook) = &self.hook {
+            hook(&Event {
+                operation: &operation.concat(),
+                record,
+                outcome,
+            });
+        }
+    }
+}
+
+/// A place among those who wait, given back on drop.
+pub(crate) struct Waiting(Arc<Inner>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The id by which a handler's type names its scope: FNV-1a of the name, never 0.
+#[must_use]
+pub const fn scope_id(name: &str) -> u64 {
+    let bytes = name.as_bytes();
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut index = 0;
+    while index < bytes.len() {
+        hash ^= bytes[index] as u64;
+        hash = hash.wrapping_mul(0x0000_0100_0000_01b3);
+        index += 1;
+    }
+    hash | 1
+}
+
+/// Makes owner tokens: a random start of 128 bits and a counter, which is as unique as a random
+/// token for each claim and does not ask for randomness on every request.
+struct OwnerTokens {
+    start: u128,
+    next: AtomicU64,
+}
+
+impl OwnerTokens {
+    fn new() -> Self {
+        Self {
+            start: uuid::Uuid::new_v4().as_u128(),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    fn next(&self) -> OwnerToken {
+        let next = self.next.fetch_add(1, Ordering::Relaxed);
+        OwnerToken::new(self.start.wrapping_add(next.into()))
+    }
+}
+
+/// Parts that are read as one text.
+struct Joined<'a>(&'a [&'a str]);
+
+impl fmt::Display for Joined<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|part| formatter.write_str(part))
+    }
+}
+
+pub(crate) type StoreFuture<T> =
+    Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
+
+/// A [`Store`] whose type is forgotten. Its futures own what they need, so that one can be
+/// finished elsewhere when its request is dropped.
+pub(crate) trait AnyStore: Send + Sync {
+    fn claim(self: Arc<Self>, claim: Claim) -> StoreFuture<ClaimAnswer>;
+    fn complete(self: Arc<Self>, claim: Claim, response: StoredResponse)
+    -> StoreFuture<Completion>;
+    fn release(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence>;
+    fn renew(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence>;
+    fn needs_lease(&self) -> bool;
+    fn abandon(&self, claim: &Claim);
+    fn as_notify(&self) -> Option<&dyn Notify>;
+}
+
+impl<S: Store> AnyStore for S {
+    fn claim(self: Arc<Self>, claim: Claim) -> StoreFuture<ClaimAnswer> {
+        Box::pin(async move { Store::claim(&*self, &claim).await })
+    }
+
+    fn complete(
+        self: Arc<Self>,
+        claim: Claim,
+        response: StoredResponse,
+    ) -> StoreFuture<Completion> {
+        Box::pin(async move { Store::complete(&*self, &claim, &response).await })
+    }
+
+    fn release(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence> {
+        Box::pin(async move { Store::release(&*self, &claim).await })
+    }
+
+    fn renew(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence> {
+        Box::pin(async move { Store::renew(&*self, &claim).await })
+    }
+
+    fn needs_lease(&self) -> bool {
+        Store::needs_lease(self)
+    }
+
+    fn abandon(&self, claim: &Claim) {
+        Store::abandon(self, claim);
+    }
+
+    fn as_notify(&self) -> Option<&dyn Notify> {
+        Store::as_notify(self)
+    }
+}
+
+impl fmt::Debug for Idempotency {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scopes: Vec<&str> = self.0.scopes.iter().map(|scope| &*scope.name).collect();
+        formatter
+            .debug_struct("Idempotency")
+            .field("namespace", &self.0.namespace)
+            .field("scopes", &scopes)
+            .field("running", &self.running())
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for IdempotencyBuilder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("IdempotencyBuilder")
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,361 @@
+//! Handlers of actix-web.
+
+use std::{
+    cell::RefCell,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use actix_web::{
+    Error, FromRequest, HttpMessage, HttpRequest, HttpResponse, Responder, ResponseError,
+    body::{BodySize, BoxBody, MessageBody},
+    dev::Payload,
+    error::{InternalError, PayloadError},
+    http::{
+        StatusCode,
+        header::{
+            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+        },
+    },
+};
+use bytes::{Bytes, BytesMut};
+use send_wrapper::SendWrapper;
+
+use super::{
+    Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
+    Target, begin, body_too_large, inspect,
+    respond::{Reply, foreign},
+    sealed::Recordable,
+};
+use crate::{
+    core::{
+        policy::Policy, problem::RenderedProblem, protocol::can_keep, response::StoredResponse,
+    },
+    engine::{Answer, Begun, Detachable, execute},
+    execution::{CommitError, Execution},
+    runtime::Idempotency,
+};
+
+const KEY: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);
+const REPLAYED: HeaderName = HeaderName::from_static(IDEMPOTENCY_REPLAYED);
+
+/// Answers 201 `{"key": "<uuid>"}`: a fresh key, for clients that cannot make one themselves.
+///
+/// ```
+/// # #[cfg(feature = "actix")] {
+/// use actix_web::{App, web};
+///
+/// let app = App::new()
+///     .route("/idempotency-keys", web::post().to(idempotent_runtime::actix::issue_key));
+/// # }
+/// ```
+pub async fn issue_key() -> HttpResponse {
+    HttpResponse::Created()
+        .insert_header((CACHE_CONTROL, "no-store"))
+        .content_type("application/json")
+        .body(super::issued_key())
+}
+
+impl<T, const SCOPE: u64, const KEYED: bool> FromRequest for Call<T, SCOPE, KEYED>
+where
+    T: FromRequest + 'static,
+{
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Error>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let request = request.clone();
+        let mut payload = payload.take();
+        Box::pin(async move {
+            let mut kind = look::<SCOPE, KEYED>(&request)?;
+            if let CallKind::Keyed(keyed) = &mut kind {
+                let body = match read(&request, payload).await {
+                    Ok(body) => body,
+                    Err(error) if is_over_limit(&error) => {
+                        return Err(refused(body_too_large(keyed)));
+                    }
+                    Err(error) => return Err(error),
+                };
+                payload = Payload::from(body.clone());
+                keyed.body = body;
+            }
+            let args = T::from_request(&request, &mut payload)
+                .await
+                .map_err(Into::into)?;
+            if let CallKind::Keyed(keyed) = &mut kind
+                && !matches!(payload, Payload::None)
+            {
+                // No extractor took the body, so it is not part of what was asked for.
+                keyed.body = Bytes::new();
+            }
+            let head = CallHead {
+                kind,
+                actix: Some(SendWrapper::new(request)),
+            };
+            Ok(Self { head, args })
+        })
+    }
+}
+
+fn look<const SCOPE: u64, const KEYED: bool>(request: &HttpRequest) -> Result<CallKind, Error> {
+    let headers = request.headers();
+    let kind = inspect::<SCOPE, KEYED>(
+        RequestHead(Head::Actix(request)),
+        request.app_data::<Idempotency>(),
+        headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes),
+        || Target::Actix {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            pattern: request.match_pattern(),
+        },
+    )
+    .map_err(refused)?;
+    if let CallKind::Keyed(keyed) = &kind {
+        let execution = Execution(keyed.execution.clone());
+        request.extensions_mut().insert(execution);
+    }
+    Ok(kind)
+}
+
+/// Reads the body as it was sent, under the limit of `PayloadConfig`.
+async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Error> {
+    if !request.headers().contains_key(CONTENT_ENCODING) {
+        return Bytes::from_request(request, &mut payload).await;
+    }
+    // actix-web's own reader, which knows the limit, may undo the encoding. The handler's
+    // extractor will do so too, so it must be given what was sent.
+    let sent = Rc::new(RefCell::new(BytesMut::new()));
+    let copy = Rc::clone(&sent);
+    let mut copied: Payload = Payload::Stream {
+        payload: Box::pin(Copied { payload, copy }),
+    };
+    Bytes::from_request(request, &mut copied).await?;
+    Ok(sent.take().freeze())
+}
+
+/// A payload that is copied while it is read.
+struct Copied {
+    payload: Payload,
+    copy: Rc<RefCell<BytesMut>>,
+}
+
+impl futures_core::Stream for Copied {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let chunk = std::task::ready!(Pin::new(&mut self.payload).poll_next(context));
+        if let Some(Ok(chunk)) = &chunk {
+            self.copy.borrow_mut().extend_from_slice(chunk);
+        }
+        Poll::Ready(chunk)
+    }
+}
+
+fn is_over_limit(error: &Error) -> bool {
+    error.as_response_error().status_code() == StatusCode::PAYLOAD_TOO_LARGE
+}
+
+/// Runs a handler of actix-web.
+pub(crate) async fn drive<F>(call: CallHead, policy: &'static Policy, handler: F) -> Reply
+where
+    F: Future<Output: Responder> + 'static,
+{
+    let Some(request) = call.actix else {
+        let refusal = problem(foreign("actix-web", "axum"));
+        return Reply::Actix(SendWrapper::new(refusal));
+    };
+    let request = request.take();
+    let handler = async move {
+        let response = handler.await.respond_to(&request);
+        response.map_into_boxed_body()
+    };
+    let answer = match begin(call.kind, policy).await {
+        Begun::Unprotected => Ok(handler.await),
+        Begun::Answer(answer) => Err(answer),
+        Begun::Run(guard) => Detachable::new(execute(guard, handler), detach).await,
+    };
+    Reply::Actix(SendWrapper::new(match answer {
+        Ok(mut response) => {
+            response.headers_mut().remove(&REPLAYED);
+            response
+        }
+        Err(Answer::Replay(response)) => replay(&response),
+        Err(Answer::Refuse(refusal)) => problem(refusal),
+    }))
+}
+
+/// Lets a run go on in this thread. Outside of actix's own threads there is no place to do so,
+/// and the run ends without an outcome.
+fn detach<F: Future + 'static>(run: Pin<Box<F>>) {
+    // `spawn_local` panics where there is no local set. The run, which is dropped then, reports
+    // that it was abandoned.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        tokio::task::spawn_local(async move {
+            run.await;
+        });
+    }));
+}
+
+fn replay(stored: &StoredResponse) -> HttpResponse {
+    // What was recorded came from a response, so every part of it is valid.
+    let status = StatusCode::from_u16(stored.status()).unwrap_or_default();
+    let mut response = HttpResponse::new(status).set_body(BoxBody::new(stored.body()));
+    let headers = response.headers_mut();
+    for (name, value) in stored.headers() {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_maybe_shared(value),
+        ) {
+            headers.append(name, value);
+        }
+    }
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    response
+}
+
+pub(crate) fn problem(rendered: RenderedProblem) -> HttpResponse {
+    let status = StatusCode::from_u16(rendered.status).unwrap_or_default();
+    let mut response = HttpResponse::new(status).set_body(BoxBody::new(rendered.body));
+    for (name, value) in rendered.headers {
+        // Only a documentation address that is no header value fails, and is left out.
+        if let Ok(value) = HeaderValue::from_maybe_shared(value) {
+            response
+                .headers_mut()
+                .insert(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+fn refused(rendered: RenderedProblem) -> Error {
+    InternalError::from_response("refused by #[idempotent]", problem(rendered)).into()
+}
+
+/// The values of a header that is to be there once.
+pub(super) fn sole<'a>(values: impl Iterator<Item = &'a HeaderValue>) -> Sole<'a> {
+    Sole::of(values.map(HeaderValue::as_bytes))
+}
+
+pub(super) fn key(headers: &HeaderMap) -> Sole<'_> {
+    sole(headers.get_all(&KEY))
+}
+
+impl Recordable for HttpResponse {
+    fn status(&self) -> u16 {
+        self.status().as_u16()
+    }
+
+    async fn record(self, max_response: u64) -> (Self, StoredResponse) {
+        let (response, body) = self.into_parts();
+        let status = response.status().as_u16();
+        let headers: Vec<(&str, &[u8])> = response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let content_type = response
+            .headers()
+            .get(CONTENT_TYPE)
+            .map(HeaderValue::as_bytes);
+        let at_least = match body.size() {
+            BodySize::None | BodySize::Stream => 0,
+            BodySize::Sized(size) => size,
+        };
+        if !can_keep(content_type, at_least, max_response) {
+            let stored = StoredResponse::tombstone(status, &headers);
+            return (response.set_body(body), stored);
+        }
+        let mut body = match body.try_into_bytes() {
+            Ok(whole) => {
+                let stored = StoredResponse::new(status, &headers, &whole);
+                return (response.set_body(BoxBody::new(whole)), stored);
+            }
+            Err(body) => body,
+        };
+        let mut read = Vec::new();
+        let mut length = 0;
+        let whole = loop {
+            match poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
+                None => break true,
+                // A body that fails goes to the first caller as it is, failure included.
+                Some(Err(error)) => {
+                    read.push(Err(error));
+                    break false;
+                }
+                Some(Ok(chunk)) => {
+                    length += chunk.len() as u64;
+                    read.push(Ok(chunk));
+                    if length > max_response {
+                        break false;
+                    }
+                }
+            }
+        };
+        if whole {
+            let mut all = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
+            read.iter()
+                .flatten()
+                .for_each(|chunk| all.extend_from_slice(chunk));
+            let all = all.freeze();
+            let stored = StoredResponse::new(status, &headers, &all);
+            return (response.set_body(BoxBody::new(all)), stored);
+        }
+        let stored = StoredResponse::tombstone(status, &headers);
+        let read = read.into_iter();
+        let body = BoxBody::new(Resumed { read, rest: body });
+        (response.set_body(body), stored)
+    }
+}
+
+/// A body of which some chunks were read already.
+struct Resumed {
+    read: std::vec::IntoIter<Result<Bytes, Box<dyn std::error::Error>>>,
+    rest: BoxBody,
+}
+
+impl MessageBody for Resumed {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        match self.read.next() {
+            Some(chunk) => Poll::Ready(Some(chunk)),
+            None => Pin::new(&mut self.rest).poll_next(context),
+        }
+    }
+}
+
+impl FromRequest for Execution {
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self, Self::Error>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let execution = request.extensions().get::<Self>().cloned();
+        std::future::ready(Ok(execution.unwrap_or_else(Self::unprotected)))
+    }
+}
+
+/// 500: the handler has gone on without its record. A fenced run's client is answered with the
+/// winner's outcome instead.
+impl ResponseError for CommitError {}
+
+impl Responder for Reply {
+    type Body = BoxBody;
+
+    fn respond_to(self, _: &HttpRequest) -> HttpResponse {
+        match self {
+            Self::Actix(response) => response.take(),
+            #[cfg(feature = "axum")]
+            Self::Axum(_) => problem(foreign("axum", "actix-web")),
+        }
+    }
+}

@@ -1,0 +1,513 @@
+//! What both frameworks share: a handler's call, the head of a request, the reply.
+
+#[cfg(feature = "actix")]
+pub(crate) mod actix;
+#[cfg(feature = "axum")]
+pub(crate) mod axum;
+pub(crate) mod respond;
+
+use std::{fmt, fmt::Display, future::Future, sync::Arc};
+
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::{
+    core::{
+        fingerprint::Fingerprint,
+        key::{Key, KeyError},
+        policy::{FingerprintPolicy, KeyPolicy, Policy, ScopePolicy},
+        problem::{Problem, ProblemSettings, RenderedProblem},
+        protocol::{self, Ask, ScopeAnswer},
+        response::StoredResponse,
+        scope::Scope,
+    },
+    engine::{self, Answer, Begun, Wanted},
+    event::Outcome,
+    execution::ExecutionState,
+    runtime::Idempotency,
+};
+
+/// The header that carries the key.
+pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+/// The header that marks a replay.
+pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+
+/// The head of a request, the same for both frameworks: what a scope's resolver sees.
+#[derive(Clone, Copy)]
+pub struct RequestHead<'a>(Head<'a>);
+
+#[derive(Clone, Copy)]
+enum Head<'a> {
+    #[cfg(feature = "axum")]
+    Axum(&'a ::axum::http::request::Parts),
+    #[cfg(feature = "actix")]
+    Actix(&'a actix_web::HttpRequest),
+}
+
+impl<'a> RequestHead<'a> {
+    /// The method, such as `POST`.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        match self.0 {
+            #[cfg(feature = "axum")]
+            Head::Axum(parts) => parts.method.as_str(),
+            #[cfg(feature = "actix")]
+            Head::Actix(request) => request.method().as_str(),
+        }
+    }
+
+    /// The path, without the query. In a nested axum router, the part of it that the nested
+    /// router sees.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        match self.0 {
+            #[cfg(feature = "axum")]
+            Head::Axum(parts) => parts.uri.path(),
+            #[cfg(feature = "actix")]
+            Head::Actix(request) => request.path(),
+        }
+    }
+
+    /// The value of a header; `None` when it is missing, repeated, or not text. A caller who is
+    /// named twice is not known.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        let value = match self.0 {
+            #[cfg(feature = "axum")]
+            Head::Axum(parts) => axum::sole(parts.headers.get_all(name)),
+            #[cfg(feature = "actix")]
+            Head::Actix(request) => actix::sole(request.headers().get_all(name)),
+        };
+        match value {
+            Sole::One(value) => std::str::from_utf8(value).ok(),
+            Sole::None | Sole::Many => None,
+        }
+    }
+
+    /// A value that a middleware left in the request's extensions.
+    #[must_use]
+    pub fn extension<T: Clone + Send + Sync + 'static>(&self) -> Option<T> {
+        match self.0 {
+            #[cfg(feature = "axum")]
+            Head::Axum(parts) => parts.extensions.get::<T>().cloned(),
+            #[cfg(feature = "actix")]
+            Head::Actix(request) => actix_web::HttpMessage::extensions(request)
+                .get::<T>()
+                .cloned(),
+        }
+    }
+
+    fn key(&self) -> Option<Result<Key, KeyError>> {
+        let key = match self.0 {
+            #[cfg(feature = "axum")]
+            Head::Axum(parts) => axum::key(&parts.headers),
+            #[cfg(feature = "actix")]
+            Head::Actix(request) => actix::key(request.headers()),
+        };
+        match key {
+            Sole::None => None,
+            Sole::One(value) => Some(Key::from_header(value)),
+            Sole::Many => Some(Err(KeyError::Repeated)),
+        }
+    }
+}
+
+/// The values of a header that is to be there once.
+enum Sole<'a> {
+    None,
+    One(&'a [u8]),
+    Many,
+}
+
+impl<'a> Sole<'a> {
+    fn of(mut values: impl Iterator<Item = &'a [u8]>) -> Self {
+        match (values.next(), values.next()) {
+            (None, _) => Self::None,
+            (Some(value), None) => Self::One(value),
+            (Some(_), Some(_)) => Self::Many,
+        }
+    }
+}
+
+impl fmt::Debug for RequestHead<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "RequestHead({} …)", self.method())
+    }
+}
+
+/// A response that can be recorded: `axum::response::Response` and `actix_web::HttpResponse`.
+///
+/// It is sealed: these are all there are.
+pub trait Recordable: sealed::Recordable {}
+
+impl<R: sealed::Recordable> Recordable for R {}
+
+pub(crate) mod sealed {
+    use super::{Future, StoredResponse};
+
+    pub trait Recordable: Sized {
+        fn status(&self) -> u16;
+
+        /// Gives the response back whole, with what is recorded of it.
+        fn record(self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)>;
+    }
+}
+
+/// What a request was aimed at.
+pub(crate) enum Target {
+    #[cfg(feature = "axum")]
+    Axum {
+        method: ::axum::http::Method,
+        uri: ::axum::http::Uri,
+        pattern: Option<::axum::extract::MatchedPath>,
+    },
+    #[cfg(feature = "actix")]
+    Actix {
+        method: actix_web::http::Method,
+        uri: actix_web::http::Uri,
+        pattern: Option<String>,
+    },
+}
+
+impl Target {
+    fn method(&self) -> &str {
+        match self {
+            #[cfg(feature = "axum")]
+            Self::Axum { method, .. } => method.as_str(),
+            #[cfg(feature = "actix")]
+            Self::Actix { method, .. } => method.as_str(),
+        }
+    }
+
+    fn path(&self) -> &str {
+        match self {
+            #[cfg(feature = "axum")]
+            Self::Axum { uri, .. } => uri.path(),
+            #[cfg(feature = "actix")]
+            Self::Actix { uri, .. } => uri.path(),
+        }
+    }
+
+    fn path_and_query(&self) -> &str {
+        match self {
+            #[cfg(feature = "axum")]
+            Self::Axum { uri, .. } => uri.path_and_query().map_or("/", |both| both.as_str()),
+            #[cfg(feature = "actix")]
+            Self::Actix { uri, .. } => uri.path_and_query().map_or("/", |both| both.as_str()),
+        }
+    }
+
+    /// The matched route; the path itself where no route was matched (a fallback handler).
+    fn pattern(&self) -> &str {
+        match self {
+            #[cfg(feature = "axum")]
+            Self::Axum { pattern, .. } => pattern
+                .as_ref()
+                .map_or_else(|| self.path(), |path| path.as_str()),
+            #[cfg(feature = "actix")]
+            Self::Actix { pattern, .. } => pattern.as_deref().unwrap_or_else(|| self.path()),
+        }
+    }
+}
+
+/// Which handler a request called.
+pub(crate) struct Operation {
+    named: Option<&'static str>,
+    target: Target,
+}
+
+impl Operation {
+    fn new(policy: &Policy, target: Target) -> Self {
+        Self {
+            named: policy.operation,
+            target,
+        }
+    }
+
+    /// The operation's name, in parts that are read as one text.
+    pub(crate) fn parts(&self) -> [&str; 3] {
+        match self.named {
+            Some(name) => [name, "", ""],
+            None => [self.target.method(), " ", self.target.pattern()],
+        }
+    }
+}
+
+/// The call of a protected handler: its extracted arguments, and what else is known of the
+/// request.
+///
+/// `SCOPE` is the id of the scope's name, 0 for a scope without resolver; `KEYED` says that the
+/// request has a key even when it has no header.
+pub struct Call<Args, const SCOPE: u64, const KEYED: bool> {
+    head: CallHead,
+    args: Args,
+}
+
+impl<Args, const SCOPE: u64, const KEYED: bool> Call<Args, SCOPE, KEYED> {
+    #[doc(hidden)]
+    pub fn into_parts(self) -> (CallHead, Args) {
+        (self.head, self.args)
+    }
+}
+
+impl<Args, const SCOPE: u64, const KEYED: bool> fmt::Debug for Call<Args, SCOPE, KEYED> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Call")
+    }
+}
+
+/// What is known of a call's request.
+#[doc(hidden)]
+pub struct CallHead {
+    kind: CallKind,
+    #[cfg(feature = "actix")]
+    actix: Option<send_wrapper::SendWrapper<actix_web::HttpRequest>>,
+}
+
+impl CallHead {
+    /// Whose key it is, where the attribute has an expression for it.
+    #[must_use]
+    pub fn scope(mut self, value: &(impl Display + ?Sized)) -> Self {
+        if let CallKind::Keyed(keyed) = &mut self.kind {
+            keyed.scope = Caller::Known(value.to_string());
+        }
+        self
+    }
+
+    /// The key, where the attribute has an expression for it.
+    #[must_use]
+    pub fn key(mut self, value: &(impl Display + ?Sized)) -> Self {
+        if let CallKind::Keyed(keyed) = &mut self.kind {
+            keyed.key = Some(Key::from_value(&value.to_string()));
+        }
+        self
+    }
+
+    /// What must be the same when a key is used again, where the attribute has an expression
+    /// for it.
+    #[must_use]
+    pub fn fingerprint(mut self, value: &(impl Serialize + ?Sized)) -> Self {
+        if let CallKind::Keyed(keyed) = &mut self.kind {
+            keyed.value = Some(serde_json::to_value(value));
+        }
+        self
+    }
+}
+
+impl fmt::Debug for CallHead {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("CallHead")
+    }
+}
+
+enum CallKind {
+    /// A safe method: the handler runs directly.
+    Safe,
+    /// No key was sent, and the policy does not make one.
+    Keyless {
+        runtime: Idempotency,
+        target: Target,
+    },
+    Keyed(Box<Keyed>),
+}
+
+/// A request with a key.
+struct Keyed {
+    runtime: Idempotency,
+    target: Target,
+    key: Option<Result<Key, KeyError>>,
+    scope: Caller,
+    /// The value of a fingerprint expression, or the error of serialising it.
+    value: Option<Result<serde_json::Value, serde_json::Error>>,
+    /// The content type of a form, which says what of the body is its boundary.
+    form: Option<Bytes>,
+    body: Bytes,
+    execution: Arc<ExecutionState>,
+}
+
+/// Whose key it is, as far as the scope asks.
+enum Caller {
+    /// The scope asks for nobody.
+    Anybody,
+    NoResolver,
+    /// The resolver does not know.
+    Unknown,
+    /// What the resolver answered, or the value of a scope expression.
+    Known(String),
+}
+
+impl Caller {
+    fn answer(self, policy: ScopePolicy) -> ScopeAnswer {
+        match (self, policy) {
+            (_, ScopePolicy::Global) => ScopeAnswer::Known(Scope::global()),
+            (Self::Known(value), ScopePolicy::Named(name)) => {
+                ScopeAnswer::Known(Scope::named(name, value))
+            }
+            (Self::Known(value), ScopePolicy::Expression) => {
+                ScopeAnswer::Known(Scope::expression(value))
+            }
+            (Self::Unknown, _) => ScopeAnswer::Unknown,
+            (Self::NoResolver | Self::Anybody, _) => ScopeAnswer::NoResolver,
+        }
+    }
+}
+
+/// Looks at the head of a request, before its extractors run.
+fn inspect<const SCOPE: u64, const KEYED: bool>(
+    head: RequestHead<'_>,
+    runtime: Option<&Idempotency>,
+    content_type: Option<&[u8]>,
+    target: impl FnOnce() -> Target,
+) -> Result<CallKind, RenderedProblem> {
+    if matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE") {
+        return Ok(CallKind::Safe);
+    }
+    let Some(runtime) = runtime else {
+        tracing::error!(
+            method = head.method(),
+            path = head.path(),
+            "a handler with #[idempotent] was called, but its router has no Idempotency: add \
+             `.layer(idempotency.clone())` to the axum `Router`, or \
+             `.app_data(idempotency.clone())` to the actix-web `App`",
+        );
+        return Err(Problem::Misconfigured.render(&ProblemSettings::default()));
+    };
+    let key = head.key();
+    if key.is_none() && !KEYED {
+        return Ok(CallKind::Keyless {
+            runtime: runtime.clone(),
+            target: target(),
+        });
+    }
+    let scope = match SCOPE {
+        0 => Caller::Anybody,
+        _ => match runtime.0.resolve(SCOPE, &head) {
+            None => Caller::NoResolver,
+            Some(None) => Caller::Unknown,
+            Some(Some(value)) => Caller::Known(value),
+        },
+    };
+    let form = content_type.filter(|value| {
+        value
+            .get(..10)
+            .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
+    });
+    Ok(CallKind::Keyed(Box::new(Keyed {
+        runtime: runtime.clone(),
+        target: target(),
+        key,
+        scope,
+        value: None,
+        form: form.map(Bytes::copy_from_slice),
+        body: Bytes::new(),
+        execution: Arc::default(),
+    })))
+}
+
+/// Refuses a body that is over the framework's limit.
+fn body_too_large(keyed: &Keyed) -> RenderedProblem {
+    let inner = &keyed.runtime.0;
+    let target = &keyed.target;
+    inner.report(
+        &[target.method(), " ", target.pattern()],
+        None,
+        Outcome::BodyTooLarge,
+    );
+    Problem::BodyTooLarge.render(&inner.problems)
+}
+
+/// Asks for the right to run the handler of a call.
+async fn begin(kind: CallKind, policy: &'static Policy) -> Begun {
+    let mut keyed = match kind {
+        CallKind::Safe => return Begun::Unprotected,
+        CallKind::Keyless { runtime, target } => {
+            let operation = Operation::new(policy, target);
+            // A required key is missing; any other policy does without.
+            if policy.key == KeyPolicy::Optional {
+                runtime
+                    .0
+                    .report(&operation.parts(), None, Outcome::Unprotected);
+                return Begun::Unprotected;
+            }
+            return refuse(&runtime, &operation, Problem::KeyMissing);
+        }
+        CallKind::Keyed(keyed) => *keyed,
+    };
+    let fingerprint = keyed.fingerprint(policy);
+    let operation = Operation::new(policy, keyed.target);
+    let fingerprint = match fingerprint {
+        Ok(fingerprint) => fingerprint,
+        Err(error) => {
+            tracing::error!(
+                operation = operation.parts().concat(),
+                error = &error as &dyn std::error::Error,
+                "the value of `fingerprint = …` cannot be serialised",
+            );
+            return refuse(&keyed.runtime, &operation, Problem::Misconfigured);
+        }
+    };
+    let asked = protocol::ask(
+        policy,
+        protocol::Request {
+            namespace: &keyed.runtime.0.namespace,
+            operation: &operation.parts(),
+            key: keyed.key,
+            scope: keyed.scope.answer(policy.scope),
+            fingerprint,
+        },
+    );
+    match asked {
+        Ask::Nothing => Begun::Unprotected,
+        Ask::Refuse(problem) => {
+            if let (Problem::Misconfigured, ScopePolicy::Named(name)) = (&problem, policy.scope) {
+                tracing::error!(
+                    operation = operation.parts().concat(),
+                    scope = name,
+                    "no resolver is registered for the scope: add `.scope({name:?}, …)` to \
+                     `Idempotency::builder`",
+                );
+            }
+            refuse(&keyed.runtime, &operation, problem)
+        }
+        Ask::Claim(id, key) => {
+            let wanted = Wanted {
+                runtime: &keyed.runtime,
+                policy,
+                operation,
+                id,
+                key,
+                fingerprint,
+            };
+            engine::begin(wanted, &keyed.execution).await
+        }
+    }
+}
+
+impl Keyed {
+    fn fingerprint(&mut self, policy: &Policy) -> Result<Fingerprint, serde_json::Error> {
+        let target = &self.target;
+        match (policy.fingerprint, self.value.take()) {
+            (FingerprintPolicy::None, _) => Ok(Fingerprint::NONE),
+            (FingerprintPolicy::Expression, Some(value)) => {
+                value.map(|value| Fingerprint::of_value(target.method(), target.path(), &value))
+            }
+            _ => Ok(Fingerprint::of_request(
+                target.method(),
+                target.path_and_query(),
+                self.form.as_deref(),
+                &self.body,
+            )),
+        }
+    }
+}
+
+fn refuse(runtime: &Idempotency, operation: &Operation, problem: Problem) -> Begun {
+    let inner = &runtime.0;
+    inner.report(&operation.parts(), None, engine::refusal(&problem));
+    Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
+}
+
+/// The body of a response that issues a key.
+fn issued_key() -> String {
+    serde_json::json!({ "key": uuid::Uuid::new_v4().to_string() }).to_string()
+}

@@ -1,1 +1,67 @@
-fn main() {}
+//! A payments service on actix-web whose requests are safe to retry.
+//!
+//! What idempotency asks of an application is in four places: the attribute on each handler that
+//! has an effect (`payments.rs`, `orders.rs`), and in this file the runtime over a store, the
+//! app data that lets the handlers find it, and `drain` before the process ends.
+//!
+//! `cargo run -p actix-payments` starts it and says what to try. `LISTEN` sets the address,
+//! `RUST_LOG` what is logged.
+
+mod error;
+mod extract;
+mod orders;
+mod payments;
+
+use std::{error::Error, process::ExitCode};
+
+use actix_web::{App, HttpServer, Responder, get, rt, web};
+use idempotent_runtime::{Idempotency, MemoryStore, actix::issue_key};
+use ledger::{Ledger, Settings, Store};
+
+#[actix_web::main]
+async fn main() -> ExitCode {
+    ledger::log_to_stderr();
+    ledger::exit_code(serve().await)
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
+    let settings = Settings::from_env("127.0.0.1:3001")?;
+    let idempotency = match settings.store {
+        Store::Memory => Idempotency::builder(MemoryStore::default()).build(),
+    };
+    let ledger = web::Data::new(Ledger::new());
+    let found_by_handlers = idempotency.clone();
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(found_by_handlers.clone())
+            .app_data(ledger.clone())
+            .app_data(extract::payload_config())
+            .app_data(extract::json_config())
+            .service((payments::create, payments::list, payments::show))
+            .service((orders::create, orders::list, orders::show))
+            .route("/idempotency-keys", web::post().to(issue_key))
+            .service(healthz)
+    })
+    .disable_signals()
+    .listen(settings.listen("actix-payments")?)?
+    .run();
+
+    let handle = server.handle();
+    let mut server = rt::spawn(server);
+
+    ledger::until_stop(&mut server).await?;
+    ledger::within_grace(async {
+        handle.pause().await;
+        // A handler whose client went away is still running, in the worker that it began in. So
+        // the workers stay until all have come to their end.
+        idempotency.drain().await;
+        handle.stop(true).await;
+    })
+    .await;
+    Ok(())
+}
+
+#[get("/healthz")]
+async fn healthz() -> impl Responder {
+    "ok"
+}

@@ -1,7 +1,6 @@
 //! The only async driver: protocol × store × clock.
 
 use std::{
-    any::Any,
     future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
     pin::{Pin, pin},
@@ -23,10 +22,10 @@ use crate::{
         response::StoredResponse,
     },
     event::Outcome,
-    execution::{ExecutionState, RunIdentity},
-    runtime::{Idempotency, Inner, StoreFuture},
+    execution::{Claimed, RunState},
+    runtime::{AnyStore, Inner, StoreFuture},
     store::{ClaimAnswer, Completion, Fence, StoreError},
-    web::{Operation, Recordable},
+    web::Recordable,
 };
 
 /// The first and the longest pause between attempts to record an outcome.
@@ -35,10 +34,8 @@ const COMPLETION_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a request asks for: the claim of an id.
-pub(crate) struct Wanted<'a> {
-    pub(crate) runtime: &'a Idempotency,
+pub(crate) struct Wanted {
     pub(crate) policy: &'static Policy,
-    pub(crate) operation: Operation,
     pub(crate) id: RecordId,
     pub(crate) key: Key,
     pub(crate) fingerprint: Fingerprint,
@@ -60,13 +57,10 @@ pub(crate) enum Answer {
 }
 
 /// Asks for the claim, and waits for it or for the outcome of whoever has it, as the policy says.
-pub(crate) async fn begin(wanted: Wanted<'_>, execution: &Arc<ExecutionState>) -> Begun {
-    let Wanted {
-        runtime, policy, ..
-    } = wanted;
-    let inner = &runtime.0;
-    let record = Some(wanted.id.short_hash());
-    let report = |outcome| inner.report(&wanted.operation.parts(), record, outcome);
+pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
+    let Wanted { policy, id, .. } = wanted;
+    let inner = &state.runtime.0;
+    let report = |outcome| state.report(policy, Some(id.short_hash()), outcome);
     let mut wait = None;
     loop {
         let claim = Claim {
@@ -74,19 +68,14 @@ pub(crate) async fn begin(wanted: Wanted<'_>, execution: &Arc<ExecutionState>) -
             ttl: policy.ttl,
             on_lost: policy.on_lost,
             max_response: policy.max_response,
-            ..Claim::new(wanted.id, inner.owner(), wanted.fingerprint)
+            ..Claim::new(id, inner.owner(), wanted.fingerprint)
         };
-        let answer = Claiming::new(Arc::clone(inner), claim).await;
+        let answer = Claiming::new(inner, &claim).await;
         let found = match answer {
             Ok(ClaimAnswer::Claimed) => {
-                execution.bind(RunIdentity {
-                    runtime: runtime.clone(),
-                    policy,
-                    claim,
-                    key: wanted.key,
-                });
-                let guard = RunGuard::new(Arc::clone(execution), wanted.operation);
-                return Begun::Run(guard);
+                let key = wanted.key;
+                state.bind(Claimed { policy, claim, key });
+                return Begun::Run(RunGuard::new(Arc::clone(state)));
             }
             Ok(ClaimAnswer::Found(found)) => found,
             Err(StoreError::Full) => {
@@ -95,7 +84,7 @@ pub(crate) async fn begin(wanted: Wanted<'_>, execution: &Arc<ExecutionState>) -
             }
             Err(error) => {
                 tracing::error!(
-                    record = %wanted.id.short_hash(),
+                    record = %id.short_hash(),
                     error = &error as &dyn std::error::Error,
                     "the idempotency store could not be asked for a claim",
                 );
@@ -120,8 +109,9 @@ pub(crate) async fn begin(wanted: Wanted<'_>, execution: &Arc<ExecutionState>) -
         let decision = protocol::decide(policy, wanted.fingerprint, found, may_wait);
         match (decision, deadline) {
             (Decision::Wait, Some(deadline)) => {
-                // A deadline that passes is seen by the next round.
-                let _ = timeout_at(deadline, ended(inner, &claim)).await;
+                // A deadline that passes is seen by the next round. In a box, because most requests
+                // do not wait and need not carry the room for it.
+                let _ = Box::pin(timeout_at(deadline, ended(inner, &claim))).await;
             }
             (Decision::Replay(response), waited) => {
                 report(match waited {
@@ -153,15 +143,15 @@ async fn ended(inner: &Inner, claim: &Claim) {
 
 /// A claim that is being asked for. Dropped before the answer, it is given back as soon as it is
 /// granted: the handler has not run.
-struct Claiming {
-    inner: Arc<Inner>,
-    claim: Claim,
+struct Claiming<'a> {
+    inner: &'a Arc<Inner>,
+    claim: &'a Claim,
     answer: Option<StoreFuture<ClaimAnswer>>,
 }
 
-impl Claiming {
-    fn new(inner: Arc<Inner>, claim: Claim) -> Self {
-        let answer = Some(Arc::clone(&inner.store).claim(claim));
+impl<'a> Claiming<'a> {
+    fn new(inner: &'a Arc<Inner>, claim: &'a Claim) -> Self {
+        let answer = Some(Arc::clone(&inner.store).claim(*claim));
         Self {
             inner,
             claim,
@@ -170,7 +160,7 @@ impl Claiming {
     }
 }
 
-impl Future for Claiming {
+impl Future for Claiming<'_> {
     type Output = Result<ClaimAnswer, StoreError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -181,12 +171,12 @@ impl Future for Claiming {
     }
 }
 
-impl Drop for Claiming {
+impl Drop for Claiming<'_> {
     fn drop(&mut self) {
         let Some(answer) = self.answer.take() else {
             return;
         };
-        let (inner, claim) = (Arc::clone(&self.inner), self.claim);
+        let (inner, claim) = (Arc::clone(self.inner), *self.claim);
         spawn(async move {
             if let Ok(ClaimAnswer::Claimed) = answer.await {
                 // On failure the lease ends the claim.
@@ -205,34 +195,32 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 
 /// A claim that is held. Dropped without an outcome, it is abandoned.
 pub(crate) struct RunGuard {
-    execution: Arc<ExecutionState>,
-    operation: Operation,
+    state: Arc<RunState>,
     /// Whether the store knows the outcome, or must not be told that there is none.
     settled: bool,
 }
 
 impl RunGuard {
-    fn new(execution: Arc<ExecutionState>, operation: Operation) -> Self {
-        execution.run().runtime.0.run_started();
+    fn new(state: Arc<RunState>) -> Self {
+        state.runtime.0.run_started();
         Self {
-            execution,
-            operation,
+            state,
             settled: false,
         }
     }
 
-    fn run(&self) -> &RunIdentity {
-        self.execution.run()
+    fn claim(&self) -> Claim {
+        self.state.claimed().claim
     }
 
-    fn inner(&self) -> &Arc<Inner> {
-        &self.run().runtime.0
+    fn store(&self) -> Arc<dyn AnyStore> {
+        Arc::clone(&self.state.runtime.0.store)
     }
 
     fn report(&self, outcome: Outcome) {
-        let record = Some(self.run().claim.id.short_hash());
-        self.inner()
-            .report(&self.operation.parts(), record, outcome);
+        let Claimed { policy, claim, .. } = self.state.claimed();
+        self.state
+            .report(policy, Some(claim.id.short_hash()), outcome);
     }
 }
 
@@ -240,9 +228,9 @@ impl Drop for RunGuard {
     fn drop(&mut self) {
         if !self.settled {
             self.report(Outcome::Abandoned);
-            self.inner().store.abandon(&self.run().claim);
+            self.store().abandon(&self.claim());
         }
-        self.inner().run_ended();
+        self.state.runtime.0.run_ended();
     }
 }
 
@@ -256,29 +244,49 @@ enum Verdict {
 
 /// Runs the handler to its end and settles its claim. The caller sees to it that this future is
 /// polled to its end, whatever becomes of the request.
+///
+/// `handler` is driven where it is and not moved in, because a future that is moved into another
+/// takes its room twice.
 pub(crate) async fn execute<R: Recordable>(
     guard: RunGuard,
-    handler: impl Future<Output = R>,
+    handler: Pin<&mut impl Future<Output = R>>,
 ) -> Result<R, Answer> {
-    let execution = Arc::clone(&guard.execution);
-    let run = execution.run();
+    let state = Arc::clone(&guard.state);
+    let Claimed { policy, claim, .. } = state.claimed();
     let produced = {
-        let produce = pin!(renewing(&guard, produce(&execution, handler)));
-        unwinding(produce).await
+        let mut renewal = guard
+            .store()
+            .needs_lease()
+            .then(|| Box::pin(renew(Arc::clone(&state))));
+        let mut produce = pin!(produce(&state, handler));
+        poll_fn(|context| {
+            // After a panic the future is dropped and never looked at again.
+            let poll = catch_unwind(AssertUnwindSafe(|| produce.as_mut().poll(context)));
+            let poll = poll.map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok));
+            if poll.is_pending()
+                && let Some(running) = &mut renewal
+                && running.as_mut().poll(context).is_ready()
+            {
+                // Fenced: there is no lease to renew any more.
+                renewal = None;
+            }
+            poll
+        })
+        .await
     };
     let (response, verdict) = match produced {
         Ok((response, verdict)) => (Ok(response), verdict),
-        Err(panic) => (Err(panic), after_panic(&execution)),
+        Err(panic) => (Err(panic), after_panic(&state)),
     };
     let fenced = settle(guard, verdict).await;
     match (response, fenced) {
         (Err(panic), _) => resume_unwind(panic),
         (Ok(response), None) => Ok(response),
         (Ok(_), Some(found)) => Err(
-            match protocol::decide(run.policy, run.claim.fingerprint, found, false) {
+            match protocol::decide(policy, claim.fingerprint, found, false) {
                 Decision::Replay(response) => Answer::Replay(response),
                 Decision::Refuse(problem) => {
-                    Answer::Refuse(problem.render(&run.runtime.0.problems))
+                    Answer::Refuse(problem.render(&state.runtime.0.problems))
                 }
                 Decision::Wait => unreachable!("it was told not to wait"),
             },
@@ -288,17 +296,17 @@ pub(crate) async fn execute<R: Recordable>(
 
 /// The handler, and what is to be recorded of its response.
 async fn produce<R: Recordable>(
-    execution: &ExecutionState,
-    handler: impl Future<Output = R>,
+    state: &RunState,
+    handler: Pin<&mut impl Future<Output = R>>,
 ) -> (R, Verdict) {
     let response = handler.await;
-    if let Some(committed) = execution.committed() {
+    if let Some(committed) = state.committed() {
         return (response, Verdict::Committed(committed.clone()));
     }
-    let policy = execution.run().policy;
+    let policy = state.claimed().policy;
     let ending = Ending::Returned {
         status: response.status(),
-        released: execution.is_released(),
+        released: state.is_released(),
     };
     match protocol::conclude(policy, ending) {
         Conclusion::Release => (response, Verdict::Release),
@@ -309,11 +317,11 @@ async fn produce<R: Recordable>(
     }
 }
 
-fn after_panic(execution: &ExecutionState) -> Verdict {
-    if let Some(committed) = execution.committed() {
+fn after_panic(state: &RunState) -> Verdict {
+    if let Some(committed) = state.committed() {
         return Verdict::Committed(committed.clone());
     }
-    match protocol::conclude(execution.run().policy, Ending::Panicked) {
+    match protocol::conclude(state.claimed().policy, Ending::Panicked) {
         Conclusion::Release => Verdict::Release,
         Conclusion::Complete => {
             let response = StoredResponse::new(PANIC_STATUS, &[], b"");
@@ -324,10 +332,10 @@ fn after_panic(execution: &ExecutionState) -> Verdict {
 
 /// Tells the store of the outcome. Gives what was found when the claim had been lost.
 async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
-    let claim = guard.run().claim;
+    let claim = guard.claim();
     let (response, outcome) = match verdict {
         Verdict::Release => {
-            match Arc::clone(&guard.inner().store).release(claim).await {
+            match guard.store().release(claim).await {
                 Ok(Fence::Passed) => {
                     guard.settled = true;
                     guard.report(Outcome::Released);
@@ -345,7 +353,7 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
             }
             return None;
         }
-        Verdict::Committed(_) if guard.execution.is_stored() => {
+        Verdict::Committed(_) if guard.state.is_stored() => {
             guard.settled = true;
             guard.report(Outcome::Executed);
             return None;
@@ -355,7 +363,7 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
     };
     // From here on the effect is known to have happened: whatever fails, the key is not freed.
     guard.settled = true;
-    match guard.run().complete(response.clone()).await {
+    match guard.state.complete(response.clone()).await {
         Ok(Completion::Stored) => {
             guard.report(if response.is_tombstone() {
                 Outcome::Tombstoned
@@ -385,18 +393,18 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
 /// Gives up when the record would have expired.
 async fn complete_later(guard: RunGuard, response: StoredResponse) {
     let [mut pause, longest] = COMPLETION_PAUSES;
-    let claim = guard.run().claim;
+    let claim = guard.claim();
     let deadline = Instant::now() + claim.ttl;
     while Instant::now() < deadline {
         sleep(pause).await;
         pause = (pause * 2).min(longest).min(claim.lease / 3);
-        let completion = guard.run().complete(response.clone()).await;
+        let completion = guard.state.complete(response.clone()).await;
         match completion {
             Ok(Completion::Stored) => return guard.report(Outcome::Executed),
             Ok(Completion::Fenced(_)) => return guard.report(Outcome::Fenced),
-            Err(_) if guard.inner().store.needs_lease() => {
+            Err(_) if guard.store().needs_lease() => {
                 // Whether or not it succeeds, the next round tries again.
-                let _ = Arc::clone(&guard.inner().store).renew(claim).await;
+                let _ = guard.store().renew(claim).await;
             }
             Err(_) => {}
         }
@@ -407,27 +415,16 @@ async fn complete_later(guard: RunGuard, response: StoredResponse) {
     );
 }
 
-/// Drives a run, and renews its lease beside it where the store needs one.
-async fn renewing<T>(guard: &RunGuard, run: impl Future<Output = T>) -> T {
-    if !guard.inner().store.needs_lease() {
-        return run.await;
-    }
-    tokio::select! {
-        biased;
-        output = run => output,
-        never = renew(guard) => match never {},
-    }
-}
-
-async fn renew(guard: &RunGuard) -> std::convert::Infallible {
-    let claim = guard.run().claim;
+/// Renews a lease until the claim is lost, which is where it ends.
+async fn renew(state: Arc<RunState>) {
+    let Claimed { policy, claim, .. } = state.claimed();
     loop {
         sleep(claim.lease / 3).await;
-        match Arc::clone(&guard.inner().store).renew(claim).await {
+        match Arc::clone(&state.runtime.0.store).renew(*claim).await {
             Ok(Fence::Passed) => {}
             Ok(Fence::Fenced) => {
-                guard.report(Outcome::Fenced);
-                return std::future::pending().await;
+                state.report(policy, Some(claim.id.short_hash()), Outcome::Fenced);
+                return;
             }
             Err(error) => tracing::warn!(
                 record = %claim.id.short_hash(),
@@ -438,33 +435,21 @@ async fn renew(guard: &RunGuard) -> std::convert::Infallible {
     }
 }
 
-/// Drives a future, and gives its panic as a value.
-async fn unwinding<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Panic> {
-    poll_fn(|context| {
-        // After a panic the future is dropped and never looked at again.
-        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll.map(Ok),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    })
-    .await
-}
-
-type Panic = Box<dyn Any + Send>;
-
-/// A future that is driven where it is, and handed on to finish elsewhere when it is dropped
-/// before its end.
+/// A protected request, driven where it is. Dropped while its handler runs, it is handed on to
+/// finish elsewhere; dropped before, it is over.
 ///
 /// This is how a run goes on after its client went away, without a task for every request.
 pub(crate) struct Detachable<F> {
     future: Option<Pin<Box<F>>>,
+    state: Arc<RunState>,
     detach: fn(Pin<Box<F>>),
 }
 
 impl<F: Future> Detachable<F> {
-    pub(crate) fn new(future: F, detach: fn(Pin<Box<F>>)) -> Self {
+    pub(crate) fn new(future: F, state: Arc<RunState>, detach: fn(Pin<Box<F>>)) -> Self {
         Self {
             future: Some(Box::pin(future)),
+            state,
             detach,
         }
     }
@@ -474,17 +459,12 @@ impl<F: Future> Future for Detachable<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let future = self.future.as_mut().expect("polled until it is ready");
-        // A future that panics is not to be polled again, here or elsewhere.
-        let poll = match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
-            Ok(poll) => poll,
-            Err(panic) => {
-                self.future = None;
-                resume_unwind(panic)
-            }
-        };
-        if poll.is_ready() {
-            self.future = None;
+        // Out of its place while it is polled: a future that panics must not be polled again,
+        // here or elsewhere.
+        let mut future = self.future.take().expect("polled until it is ready");
+        let poll = future.as_mut().poll(context);
+        if poll.is_pending() {
+            self.future = Some(future);
         }
         poll
     }
@@ -492,7 +472,9 @@ impl<F: Future> Future for Detachable<F> {
 
 impl<F> Drop for Detachable<F> {
     fn drop(&mut self) {
-        if let Some(future) = self.future.take() {
+        if let Some(future) = self.future.take()
+            && self.state.is_claimed()
+        {
             (self.detach)(future);
         }
     }

@@ -9,10 +9,16 @@ use std::{
 };
 
 use crate::{
-    core::{key::Key, policy::Policy, record::Claim, response::StoredResponse},
+    core::{
+        key::Key,
+        policy::Policy,
+        record::{Claim, ShortHash},
+        response::StoredResponse,
+    },
+    event::Outcome,
     runtime::Idempotency,
     store::{Completion, StoreError},
-    web::Recordable,
+    web::{Recordable, Target},
 };
 
 /// The handler's own handle on its run: an extractor, for axum and for actix-web.
@@ -35,19 +41,20 @@ use crate::{
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Execution(pub(crate) Arc<ExecutionState>);
+pub struct Execution(pub(crate) Option<Arc<RunState>>);
 
-/// What the handler and the engine know of a run in common.
-#[derive(Default)]
-pub(crate) struct ExecutionState {
-    run: OnceLock<RunIdentity>,
+/// What the request, the engine and the handler know of a run in common.
+pub(crate) struct RunState {
+    pub(crate) runtime: Idempotency,
+    pub(crate) target: Target,
+    /// Set when the claim is granted.
+    claimed: OnceLock<Claimed>,
     released: AtomicBool,
     committed: OnceLock<StoredResponse>,
     stored: AtomicBool,
 }
 
-pub(crate) struct RunIdentity {
-    pub(crate) runtime: Idempotency,
+pub(crate) struct Claimed {
     pub(crate) policy: &'static Policy,
     pub(crate) claim: Claim,
     pub(crate) key: Key,
@@ -57,14 +64,14 @@ impl Execution {
     /// Whether this run is protected: whether it holds a claim.
     #[must_use]
     pub fn is_protected(&self) -> bool {
-        self.0.run.get().is_some()
+        self.run().is_some()
     }
 
     /// The key of this operation; `None` in a run that is not protected, and where the key was
     /// derived from the request.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
-        self.0.run.get()?.key.as_str()
+        self.run()?.1.key.as_str()
     }
 
     /// Records the response **now**, before later steps that may fail. From then on retries get
@@ -84,25 +91,25 @@ impl Execution {
     /// [`CommitError::Fenced`] when the run lost its claim to another, and
     /// [`CommitError::Twice`] when a response was committed before.
     pub async fn commit<R: Recordable>(&self, response: R) -> Result<R, CommitError> {
-        let Some(run) = self.0.run.get() else {
+        let Some((state, claimed)) = self.run() else {
             return Ok(response);
         };
-        if self.0.committed.get().is_some() {
+        if state.committed.get().is_some() {
             return Err(CommitError::Twice);
         }
-        let (response, stored) = response.record(run.policy.max_response).await;
-        if self.0.committed.set(stored.clone()).is_err() {
+        let (response, stored) = response.record(claimed.policy.max_response).await;
+        if state.committed.set(stored.clone()).is_err() {
             return Err(CommitError::Twice);
         }
-        match run.complete(stored).await {
+        match state.complete(stored).await {
             Ok(Completion::Stored) => {
-                self.0.stored.store(true, Ordering::Release);
+                state.stored.store(true, Ordering::Release);
                 Ok(response)
             }
             Ok(Completion::Fenced(_)) => Err(CommitError::Fenced),
             Err(error) => {
                 tracing::warn!(
-                    record = %run.claim.id.short_hash(),
+                    record = %claimed.claim.id.short_hash(),
                     error = &error as &dyn std::error::Error,
                     "a commit could not be recorded and will be tried again",
                 );
@@ -115,26 +122,44 @@ impl Execution {
     /// retry runs the handler again. Has no effect after a [`commit`](Self::commit), nor on a
     /// run that then panics.
     pub fn release(&self) {
-        self.0.released.store(true, Ordering::Release);
+        if let Some((state, _)) = self.run() {
+            state.released.store(true, Ordering::Release);
+        }
     }
 
-    /// The handle of a run that is not protected.
-    pub(crate) fn unprotected() -> Self {
-        Self(Arc::default())
+    fn run(&self) -> Option<(&RunState, &Claimed)> {
+        let state = self.0.as_deref()?;
+        Some((state, state.claimed.get()?))
     }
 }
 
-impl ExecutionState {
-    /// Binds the handle to its claim. Called once, when the claim is granted.
-    pub(crate) fn bind(&self, run: RunIdentity) {
-        // The engine grants a claim once for each request.
-        let _ = self.run.set(run);
+impl RunState {
+    pub(crate) fn new(runtime: Idempotency, target: Target) -> Self {
+        Self {
+            runtime,
+            target,
+            claimed: OnceLock::new(),
+            released: AtomicBool::new(false),
+            committed: OnceLock::new(),
+            stored: AtomicBool::new(false),
+        }
     }
 
-    pub(crate) fn run(&self) -> &RunIdentity {
-        self.run
+    /// Takes note of the claim. Called once, when it is granted.
+    pub(crate) fn bind(&self, claimed: Claimed) {
+        // The engine grants a claim once for each request.
+        let _ = self.claimed.set(claimed);
+    }
+
+    /// Whether there is a claim: whether the handler runs.
+    pub(crate) fn is_claimed(&self) -> bool {
+        self.claimed.get().is_some()
+    }
+
+    pub(crate) fn claimed(&self) -> &Claimed {
+        self.claimed
             .get()
-            .expect("the engine binds the state before it makes the guard that asks")
+            .expect("the engine takes note of the claim before it makes the guard that asks")
     }
 
     pub(crate) fn is_released(&self) -> bool {
@@ -149,21 +174,24 @@ impl ExecutionState {
     pub(crate) fn is_stored(&self) -> bool {
         self.stored.load(Ordering::Acquire)
     }
-}
 
-impl RunIdentity {
     pub(crate) async fn complete(
         &self,
         response: StoredResponse,
     ) -> Result<Completion, StoreError> {
         let store = Arc::clone(&self.runtime.0.store);
-        store.complete(self.claim, response).await
+        store.complete(self.claimed().claim, response).await
+    }
+
+    pub(crate) fn report(&self, policy: &Policy, record: Option<ShortHash>, outcome: Outcome) {
+        let operation = self.target.operation(policy);
+        self.runtime.0.report(&operation, record, outcome);
     }
 }
 
 impl fmt::Debug for Execution {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let record = self.0.run.get().map(|run| run.claim.id.short_hash());
+        let record = self.run().map(|(_, claimed)| claimed.claim.id.short_hash());
         formatter
             .debug_struct("Execution")
             .field("record", &record)

@@ -58,10 +58,8 @@ pub mod actix {
 #[doc(hidden)]
 #[cfg(any(feature = "axum", feature = "actix"))]
 pub mod __private {
-    pub use std::{
-        option::Option::{self, None, Some},
-        time::Duration,
-    };
+    pub use std::option::Option::{None, Some};
+    use std::time::Duration;
 
     pub use crate::{
         core::policy::{
@@ -74,6 +72,10 @@ pub mod __private {
         },
     };
 
-    /// The `SCOPE` of a call without a resolver.
-    pub const NO_SCOPE: u64 = 0;
+    /// A duration of the policy. It has a short name of its own, so that a wrong path of the
+    /// runtime is one error, without the advice to import another `Duration`.
+    #[must_use]
+    pub const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
 }

@@ -248,6 +248,11 @@ impl Inner {
         (self.waiting.fetch_add(1, Ordering::Relaxed) < self.max_waiting).then_some(waiting)
     }
 
+    /// Whether somebody wants to know of requests without a record.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.hook.is_some() || tracing::enabled!(tracing::Level::DEBUG)
+    }
+
     pub(crate) fn report(&self, operation: &[&str], record: Option<ShortHash>, outcome: Outcome) {
         if matches!(
             outcome,

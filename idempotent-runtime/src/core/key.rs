@@ -40,6 +40,12 @@ impl Key {
     /// What is wrong with the value; keys are never trimmed, truncated or lower-cased to make
     /// them fit.
     pub fn from_header(value: &[u8]) -> Result<Self, KeyError> {
+        if let [b'#'..=b'~' | b'!', rest @ ..] = value
+            && rest.iter().all(u8::is_ascii_graphic)
+            && let Ok(text) = std::str::from_utf8(value)
+        {
+            return Self::from_text(Cow::Borrowed(text));
+        }
         // Structured fields cannot hold these either; naming them is more help than the
         // parser's "invalid character".
         if value.iter().any(|byte| byte.is_ascii_control()) {
@@ -51,14 +57,14 @@ impl Key {
         else {
             return Err(KeyError::NotAscii);
         };
-        let text = if value.starts_with('"') {
-            quoted(value)?
-        } else if value.contains(' ') {
-            return Err(KeyError::BareSpace);
+        if value.starts_with('"') {
+            Self::from_text(quoted(value)?)
+        } else if value.is_empty() {
+            Err(KeyError::Empty)
         } else {
-            Cow::Borrowed(value)
-        };
-        Self::from_text(text)
+            // Of ASCII without control characters, this is what is left.
+            Err(KeyError::BareSpace)
+        }
     }
 
     /// Takes the value of `key = <expression>`, which was made by the handler's own code.

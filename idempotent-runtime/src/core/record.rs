@@ -1,14 +1,26 @@
 //! What the store is asked by, and for: record ids, owners, claims.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    time::Duration,
+};
 
 use super::{fingerprint::Fingerprint, key::Key, policy::OnLost, scope::Scope};
 
 /// The only thing a store ever looks up by: BLAKE3 over the length-prefixed tuple of namespace,
 /// operation, scope name, scope value and key. No value a caller sends can be crafted to collide
 /// with another's.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RecordId([u8; 32]);
+
+impl Hash for RecordId {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        // An id is a hash already: any eight bytes of it tell ids apart as well as all.
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
 
 impl RecordId {
     /// The id of `key` of the caller `scope` for `operation`.
@@ -136,37 +148,58 @@ impl Claim {
 
 /// BLAKE3 over a tuple whose every field is preceded by its length, so that no two tuples of the
 /// same arity are the same bytes.
-pub(crate) struct TupleHasher(blake3::Hasher);
+///
+/// Short fields are gathered and hashed in one go: an incremental hasher is two kilobytes to set
+/// up, more than most tuples.
+pub(crate) struct TupleHasher {
+    gathered: Vec<u8>,
+    long: Option<Box<blake3::Hasher>>,
+}
+
+/// One chunk of BLAKE3, up to which hashing needs no tree.
+const CHUNK: usize = 1024;
 
 impl TupleHasher {
     pub(crate) fn new() -> Self {
-        Self(blake3::Hasher::new())
+        Self {
+            gathered: Vec::with_capacity(256),
+            long: None,
+        }
     }
 
     pub(crate) fn field(&mut self, field: &[u8]) {
-        self.joined_bytes(&[field]);
+        self.length(field.len());
+        self.push(field);
     }
 
+    /// One field, in parts.
     pub(crate) fn joined_field(&mut self, parts: &[&str]) {
         self.length(parts.iter().map(|part| part.len()).sum());
         for part in parts {
-            self.0.update(part.as_bytes());
+            self.push(part.as_bytes());
         }
     }
 
     pub(crate) fn finish(self) -> [u8; 32] {
-        self.0.finalize().into()
-    }
-
-    fn joined_bytes(&mut self, parts: &[&[u8]]) {
-        self.length(parts.iter().map(|part| part.len()).sum());
-        for part in parts {
-            self.0.update(part);
+        match self.long {
+            None => blake3::hash(&self.gathered),
+            Some(mut long) => long.update(&self.gathered).finalize(),
         }
+        .into()
     }
 
     fn length(&mut self, length: usize) {
-        self.0.update(&(length as u64).to_le_bytes());
+        self.push(&(length as u64).to_le_bytes());
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.gathered.len() + bytes.len() <= CHUNK {
+            self.gathered.extend_from_slice(bytes);
+            return;
+        }
+        let long = self.long.get_or_insert_default();
+        long.update(&self.gathered).update(bytes);
+        self.gathered.clear();
     }
 }
 
@@ -201,6 +234,20 @@ mod tests {
         ];
         for (index, left) in ids.iter().enumerate() {
             assert!(ids[index + 1..].iter().all(|right| left != right));
+        }
+    }
+
+    #[test]
+    fn gathering_changes_no_hash() {
+        for lengths in [[0, 0, 0], [1, 900, 200], [2000, 1, 1], [1000, 24, 3000]] {
+            let mut tuple = TupleHasher::new();
+            let mut plain = blake3::Hasher::new();
+            for length in lengths {
+                let field = vec![7; length];
+                tuple.field(&field);
+                plain.update(&(length as u64).to_le_bytes()).update(&field);
+            }
+            assert_eq!(tuple.finish(), *plain.finalize().as_bytes(), "{lengths:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
     collections::{BinaryHeap, HashMap},
     fmt,
     future::Future,
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -17,6 +17,7 @@ use std::{
     },
 };
 
+use foldhash::fast::RandomState;
 use tokio::sync::Notify as Bell;
 
 use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError};
@@ -87,7 +88,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Shard {
-    slots: HashMap<RecordId, Slot>,
+    slots: HashMap<RecordId, Slot, RandomState>,
     expiries: BinaryHeap<Reverse<(Timestamp, RecordId)>>,
 }
 
@@ -193,7 +194,7 @@ impl MemoryStoreBuilder {
             shards: std::iter::repeat_with(Mutex::default)
                 .take(SHARDS)
                 .collect(),
-            shard_hasher: RandomState::new(),
+            shard_hasher: RandomState::default(),
             budget: Budget {
                 max_bytes: self.max_bytes,
                 max_entries: self.max_entries,

@@ -7,7 +7,8 @@ pub(crate) mod memory;
 
 use std::{error::Error, fmt, future::Future, pin::Pin};
 
-use crate::core::{protocol::Found, record::Claim, response::StoredResponse};
+pub use crate::core::protocol::Found;
+use crate::core::{record::Claim, response::StoredResponse};
 
 /// Where claims and records are kept.
 ///

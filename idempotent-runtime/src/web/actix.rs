@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll},
 };
@@ -26,9 +26,10 @@ use send_wrapper::SendWrapper;
 
 use super::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Target, begin, body_too_large, inspect,
+    Start, Target, begin, body_too_large, inspect,
     respond::{Reply, foreign},
     sealed::Recordable,
+    start,
 };
 use crate::{
     core::{
@@ -101,11 +102,9 @@ where
 }
 
 fn look<const SCOPE: u64, const KEYED: bool>(request: &HttpRequest) -> Result<CallKind, Error> {
-    let headers = request.headers();
     let kind = inspect::<SCOPE, KEYED>(
         RequestHead(Head::Actix(request)),
         request.app_data::<Idempotency>(),
-        headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes),
         || Target::Actix {
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -114,7 +113,7 @@ fn look<const SCOPE: u64, const KEYED: bool>(request: &HttpRequest) -> Result<Ca
     )
     .map_err(refused)?;
     if let CallKind::Keyed(keyed) = &kind {
-        let execution = Execution(keyed.execution.clone());
+        let execution = Execution(Some(keyed.state.clone()));
         request.extensions_mut().insert(execution);
     }
     Ok(kind)
@@ -168,23 +167,44 @@ where
         return Reply::Actix(SendWrapper::new(refusal));
     };
     let request = request.take();
-    let handler = async move {
-        let response = handler.await.respond_to(&request);
-        response.map_into_boxed_body()
-    };
-    let answer = match begin(call.kind, policy).await {
-        Begun::Unprotected => Ok(handler.await),
-        Begun::Answer(answer) => Err(answer),
-        Begun::Run(guard) => Detachable::new(execute(guard, handler), detach).await,
-    };
-    Reply::Actix(SendWrapper::new(match answer {
+    Reply::Actix(SendWrapper::new(match start(call.kind, policy) {
+        Start::Unprotected => respond(&request, pin!(handler)).await,
+        Start::Refused(refusal) => problem(refusal),
+        Start::Keyed(keyed) => {
+            let state = keyed.state.clone();
+            let protected = async move {
+                match begin(keyed, policy).await {
+                    Begun::Unprotected => respond(&request, pin!(handler)).await,
+                    Begun::Answer(answer) => finish(Err(answer)),
+                    Begun::Run(guard) => {
+                        let handler = pin!(handler);
+                        let mut respond = pin!(respond(&request, handler));
+                        finish(execute(guard, respond.as_mut()).await)
+                    }
+                }
+            };
+            Detachable::new(protected, state, detach).await
+        }
+    }))
+}
+
+async fn respond(
+    request: &HttpRequest,
+    handler: Pin<&mut impl Future<Output: Responder>>,
+) -> HttpResponse {
+    let response = handler.await.respond_to(request);
+    response.map_into_boxed_body()
+}
+
+fn finish(answer: Result<HttpResponse, Answer>) -> HttpResponse {
+    match answer {
         Ok(mut response) => {
             response.headers_mut().remove(&REPLAYED);
             response
         }
         Err(Answer::Replay(response)) => replay(&response),
         Err(Answer::Refuse(refusal)) => problem(refusal),
-    }))
+    }
 }
 
 /// Lets a run go on in this thread. Outside of actix's own threads there is no place to do so,
@@ -243,6 +263,10 @@ pub(super) fn key(headers: &HeaderMap) -> Sole<'_> {
     sole(headers.get_all(&KEY))
 }
 
+pub(super) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
+}
+
 impl Recordable for HttpResponse {
     fn status(&self) -> u16 {
         self.status().as_u16()
@@ -256,10 +280,7 @@ impl Recordable for HttpResponse {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
-        let content_type = response
-            .headers()
-            .get(CONTENT_TYPE)
-            .map(HeaderValue::as_bytes);
+        let content_type = content_type(response.headers());
         let at_least = match body.size() {
             BodySize::None | BodySize::Stream => 0,
             BodySize::Sized(size) => size,
@@ -340,7 +361,7 @@ impl FromRequest for Execution {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let execution = request.extensions().get::<Self>().cloned();
-        std::future::ready(Ok(execution.unwrap_or_else(Self::unprotected)))
+        std::future::ready(Ok(execution.unwrap_or(Self(None))))
     }
 }
 

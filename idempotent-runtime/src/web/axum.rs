@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
+    pin::{Pin, pin},
     task::{Context, Poll},
 };
 
@@ -17,15 +17,16 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError};
 
 use super::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Target, begin, body_too_large, inspect,
+    Start, Target, begin, body_too_large, inspect,
     respond::{Reply, foreign},
     sealed::Recordable,
+    start,
 };
 use crate::{
     core::{
@@ -68,6 +69,14 @@ impl<S> tower_layer::Layer<S> for Idempotency {
     }
 }
 
+/// What the layer leaves in a request's extensions: the runtime for the handler's call to find,
+/// and a place where the call leaves the handle for the handler to find.
+#[derive(Clone)]
+struct Installed {
+    idempotency: Idempotency,
+    execution: Execution,
+}
+
 /// What [`Idempotency`] is as a layer: it lets the handlers behind it find the runtime, and does
 /// nothing else.
 #[derive(Clone, Debug)]
@@ -89,7 +98,10 @@ where
     }
 
     fn call(&mut self, mut request: axum::http::Request<B>) -> S::Future {
-        request.extensions_mut().insert(self.idempotency.clone());
+        request.extensions_mut().insert(Installed {
+            idempotency: self.idempotency.clone(),
+            execution: Execution(None),
+        });
         self.inner.call(request)
     }
 }
@@ -148,8 +160,10 @@ where
 fn look<const SCOPE: u64, const KEYED: bool>(parts: &mut Parts) -> Result<CallKind, Response> {
     let kind = inspect::<SCOPE, KEYED>(
         RequestHead(Head::Axum(parts)),
-        parts.extensions.get::<Idempotency>(),
-        parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes),
+        parts
+            .extensions
+            .get::<Installed>()
+            .map(|installed| &installed.idempotency),
         || Target::Axum {
             method: parts.method.clone(),
             // A nested router sees a shortened path, and its prefix may have parameters.
@@ -162,9 +176,10 @@ fn look<const SCOPE: u64, const KEYED: bool>(parts: &mut Parts) -> Result<CallKi
         },
     )
     .map_err(problem)?;
-    if let CallKind::Keyed(keyed) = &kind {
-        let execution = Execution(keyed.execution.clone());
-        parts.extensions.insert(execution);
+    if let CallKind::Keyed(keyed) = &kind
+        && let Some(installed) = parts.extensions.get_mut::<Installed>()
+    {
+        installed.execution = Execution(Some(keyed.state.clone()));
     }
     Ok(kind)
 }
@@ -179,33 +194,96 @@ fn call<T, const SCOPE: u64, const KEYED: bool>(kind: CallKind, args: T) -> Call
 }
 
 /// Runs a handler of axum.
-pub(crate) async fn drive<F>(call: CallHead, policy: &'static Policy, handler: F) -> Reply
+pub(crate) fn drive<F>(
+    call: CallHead,
+    policy: &'static Policy,
+    handler: F,
+) -> Driven<F, impl Future<Output = Reply> + Send>
 where
     F: Future<Output: IntoResponse> + Send + 'static,
 {
     #[cfg(feature = "actix")]
     if call.actix.is_some() {
-        return Reply::Axum(problem(foreign("axum", "actix-web")));
+        return Driven::ready(Reply::Axum(problem(foreign("axum", "actix-web"))));
     }
-    let handler = async { handler.await.into_response() };
-    let answer = match begin(call.kind, policy).await {
-        Begun::Unprotected => return Reply::Axum(handler.await),
-        Begun::Answer(answer) => Err(answer),
-        Begun::Run(guard) => {
-            Detachable::new(execute(guard, handler), |run| {
-                tokio::spawn(run);
-            })
-            .await
+    match start(call.kind, policy) {
+        Start::Unprotected => Driven::Unprotected { handler },
+        Start::Refused(refusal) => Driven::ready(Reply::Axum(problem(refusal))),
+        Start::Keyed(keyed) => {
+            let state = keyed.state.clone();
+            let protected = Detachable::new(
+                async move {
+                    Reply::Axum(match begin(keyed, policy).await {
+                        Begun::Unprotected => handler.await.into_response(),
+                        Begun::Answer(answer) => finish(Err(answer)),
+                        Begun::Run(guard) => {
+                            let mut handler = pin!(handler);
+                            let mut respond = pin!(respond(handler.as_mut()));
+                            finish(execute(guard, respond.as_mut()).await)
+                        }
+                    })
+                },
+                state,
+                |run| {
+                    tokio::spawn(run);
+                },
+            );
+            Driven::Protected { protected }
         }
-    };
-    Reply::Axum(match answer {
+    }
+}
+
+async fn respond(handler: Pin<&mut impl Future<Output: IntoResponse>>) -> Response {
+    handler.await.into_response()
+}
+
+fn finish(answer: Result<Response, Answer>) -> Response {
+    match answer {
         Ok(mut response) => {
             response.headers_mut().remove(&REPLAYED);
             response
         }
         Err(Answer::Replay(response)) => replay(&response),
         Err(Answer::Refuse(refusal)) => problem(refusal),
-    })
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A call on its way to its reply. Not an `async` block, which would hold the handler's
+    /// future twice: this one is moved when axum boxes it, on every request.
+    #[project = DrivenStage]
+    pub(crate) enum Driven<F, P> {
+        Unprotected { #[pin] handler: F },
+        Protected { protected: Detachable<P> },
+        Ready { reply: Option<Box<Reply>> },
+    }
+}
+
+impl<F, P> Driven<F, P> {
+    fn ready(reply: Reply) -> Self {
+        let reply = Some(Box::new(reply));
+        Self::Ready { reply }
+    }
+}
+
+impl<F, P> Future for Driven<F, P>
+where
+    F: Future<Output: IntoResponse>,
+    P: Future<Output = Reply>,
+{
+    type Output = Reply;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Reply> {
+        match self.project() {
+            DrivenStage::Unprotected { handler } => handler
+                .poll(context)
+                .map(|response| Reply::Axum(response.into_response())),
+            DrivenStage::Protected { protected } => Pin::new(protected).poll(context),
+            DrivenStage::Ready { reply } => {
+                Poll::Ready(*reply.take().expect("polled until it is ready"))
+            }
+        }
+    }
 }
 
 fn replay(stored: &StoredResponse) -> Response {
@@ -252,6 +330,10 @@ pub(super) fn key(headers: &HeaderMap) -> Sole<'_> {
     sole(headers.get_all(&KEY))
 }
 
+pub(super) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
+}
+
 /// `DefaultBodyLimit`'s error, however deep it is wrapped.
 fn is_over_limit(error: &axum::Error) -> bool {
     let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -277,50 +359,46 @@ impl Recordable for Response {
             .iter()
             .map(|(name, value)| (name.as_str(), value.as_bytes()))
             .collect();
-        let content_type = parts.headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
+        let content_type = content_type(&parts.headers);
         if !can_keep(content_type, body.size_hint().lower(), max_response) {
             let stored = StoredResponse::tombstone(status, &headers);
             return (Self::from_parts(parts, body), stored);
         }
         let mut read = Vec::new();
         let mut length = 0;
-        let whole = loop {
+        // What comes after the data that was read: nothing, trailers, an error, or more data.
+        let (whole, last) = loop {
             if body.is_end_stream() {
-                break true;
+                break (true, None);
             }
             match body.frame().await {
-                None => break true,
-                // A body that fails goes to the first caller as it is, failure included.
-                Some(Err(error)) => {
-                    read.push(Err(error));
-                    break false;
-                }
+                None => break (true, None),
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         length += data.len() as u64;
-                        read.push(Ok(Frame::data(data)));
+                        read.push(data);
                         if length > max_response {
-                            break false;
+                            break (false, None);
                         }
                     }
-                    // Trailers are the last frame, and not recorded.
-                    Err(trailers) => read.push(Ok(trailers)),
+                    Err(trailers) => break (true, Some(Ok(trailers))),
                 },
+                // It goes to the first caller as it is, failure included.
+                Some(Err(error)) => break (false, Some(Err(error))),
             }
         };
-        let stored = if whole {
-            StoredResponse::new(status, &headers, &joined(&read))
-        } else {
-            StoredResponse::tombstone(status, &headers)
+        let stored = match (whole, &read[..]) {
+            (true, [data]) => StoredResponse::new(status, &headers, data),
+            (true, read) => StoredResponse::new(status, &headers, &read.concat()),
+            (false, _) => StoredResponse::tombstone(status, &headers),
         };
-        let mut read = read.into_iter();
-        let body = match (read.len(), whole) {
-            (0, true) => Body::empty(),
-            (1, true) => match read.next().map(|frame| frame.map(Frame::into_data)) {
-                Some(Ok(Ok(data))) => Body::from(data),
-                _ => Body::empty(),
-            },
-            _ => Body::new(Resumed { read, rest: body }),
+        let body = match (whole, last) {
+            (true, None) if read.len() <= 1 => Body::from(read.pop().unwrap_or_default()),
+            (_, last) => Body::new(Resumed {
+                read: read.into_iter(),
+                last: last.map(Box::new),
+                rest: body,
+            }),
         };
         (Self::from_parts(parts, body), stored)
     }
@@ -328,25 +406,10 @@ impl Recordable for Response {
 
 type ReadFrame = Result<Frame<Bytes>, axum::Error>;
 
-fn joined(read: &[ReadFrame]) -> Bytes {
-    let mut data = read
-        .iter()
-        .filter_map(|frame| frame.as_ref().ok()?.data_ref());
-    match (data.next(), data.next()) {
-        (None, _) => Bytes::new(),
-        (Some(only), None) => only.clone(),
-        (Some(first), Some(second)) => {
-            let mut all = BytesMut::from(&first[..]);
-            all.extend_from_slice(second);
-            data.for_each(|more| all.extend_from_slice(more));
-            all.freeze()
-        }
-    }
-}
-
-/// A body of which some frames were read already.
+/// A body of which some was read already.
 struct Resumed {
-    read: std::vec::IntoIter<ReadFrame>,
+    read: std::vec::IntoIter<Bytes>,
+    last: Option<Box<ReadFrame>>,
     rest: Body,
 }
 
@@ -355,14 +418,17 @@ impl HttpBody for Resumed {
     type Error = axum::Error;
 
     fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<ReadFrame>> {
-        match self.read.next() {
-            Some(frame) => Poll::Ready(Some(frame)),
+        if let Some(data) = self.read.next() {
+            return Poll::Ready(Some(Ok(Frame::data(data))));
+        }
+        match self.last.take() {
+            Some(last) => Poll::Ready(Some(*last)),
             None => Pin::new(&mut self.rest).poll_frame(context),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.read.as_slice().is_empty() && self.rest.is_end_stream()
+        self.read.as_slice().is_empty() && self.last.is_none() && self.rest.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -370,7 +436,7 @@ impl HttpBody for Resumed {
             .read
             .as_slice()
             .iter()
-            .filter_map(|frame| Some(frame.as_ref().ok()?.data_ref()?.len() as u64))
+            .map(|data| data.len() as u64)
             .sum();
         let rest = self.rest.size_hint();
         let mut whole = SizeHint::new();
@@ -386,8 +452,8 @@ impl<S: Send + Sync> FromRequestParts<S> for Execution {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        let execution = parts.extensions.get::<Self>().cloned();
-        Ok(execution.unwrap_or_else(Self::unprotected))
+        let installed = parts.extensions.get::<Installed>();
+        Ok(installed.map_or(Self(None), |installed| installed.execution.clone()))
     }
 }
 

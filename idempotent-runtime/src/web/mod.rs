@@ -23,7 +23,7 @@ use crate::{
     },
     engine::{self, Answer, Begun, Wanted},
     event::Outcome,
-    execution::ExecutionState,
+    execution::RunState,
     runtime::Idempotency,
 };
 
@@ -94,6 +94,15 @@ impl<'a> RequestHead<'a> {
             Head::Actix(request) => actix_web::HttpMessage::extensions(request)
                 .get::<T>()
                 .cloned(),
+        }
+    }
+
+    fn content_type(&self) -> Option<&'a [u8]> {
+        match self.0 {
+            #[cfg(feature = "axum")]
+            Head::Axum(parts) => axum::content_type(&parts.headers),
+            #[cfg(feature = "actix")]
+            Head::Actix(request) => actix::content_type(request.headers()),
         }
     }
 
@@ -197,6 +206,14 @@ impl Target {
         }
     }
 
+    /// Which handler was called, in parts that are read as one text.
+    pub(crate) fn operation(&self, policy: &Policy) -> [&str; 3] {
+        match policy.operation {
+            Some(name) => [name, "", ""],
+            None => [self.method(), " ", self.pattern()],
+        }
+    }
+
     /// The matched route; the path itself where no route was matched (a fallback handler).
     fn pattern(&self) -> &str {
         match self {
@@ -206,29 +223,6 @@ impl Target {
                 .map_or_else(|| self.path(), |path| path.as_str()),
             #[cfg(feature = "actix")]
             Self::Actix { pattern, .. } => pattern.as_deref().unwrap_or_else(|| self.path()),
-        }
-    }
-}
-
-/// Which handler a request called.
-pub(crate) struct Operation {
-    named: Option<&'static str>,
-    target: Target,
-}
-
-impl Operation {
-    fn new(policy: &Policy, target: Target) -> Self {
-        Self {
-            named: policy.operation,
-            target,
-        }
-    }
-
-    /// The operation's name, in parts that are read as one text.
-    pub(crate) fn parts(&self) -> [&str; 3] {
-        match self.named {
-            Some(name) => [name, "", ""],
-            None => [self.target.method(), " ", self.target.pattern()],
         }
     }
 }
@@ -306,15 +300,15 @@ enum CallKind {
     /// No key was sent, and the policy does not make one.
     Keyless {
         runtime: Idempotency,
-        target: Target,
+        /// Only where somebody wants to know.
+        target: Option<Box<Target>>,
     },
     Keyed(Box<Keyed>),
 }
 
 /// A request with a key.
 struct Keyed {
-    runtime: Idempotency,
-    target: Target,
+    state: Arc<RunState>,
     key: Option<Result<Key, KeyError>>,
     scope: Caller,
     /// The value of a fingerprint expression, or the error of serialising it.
@@ -322,7 +316,6 @@ struct Keyed {
     /// The content type of a form, which says what of the body is its boundary.
     form: Option<Bytes>,
     body: Bytes,
-    execution: Arc<ExecutionState>,
 }
 
 /// Whose key it is, as far as the scope asks.
@@ -337,6 +330,10 @@ enum Caller {
 }
 
 impl Caller {
+    fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::Anybody)
+    }
+
     fn answer(self, policy: ScopePolicy) -> ScopeAnswer {
         match (self, policy) {
             (_, ScopePolicy::Global) => ScopeAnswer::Known(Scope::global()),
@@ -356,7 +353,6 @@ impl Caller {
 fn inspect<const SCOPE: u64, const KEYED: bool>(
     head: RequestHead<'_>,
     runtime: Option<&Idempotency>,
-    content_type: Option<&[u8]>,
     target: impl FnOnce() -> Target,
 ) -> Result<CallKind, RenderedProblem> {
     if matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "TRACE") {
@@ -376,7 +372,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
     if key.is_none() && !KEYED {
         return Ok(CallKind::Keyless {
             runtime: runtime.clone(),
-            target: target(),
+            target: runtime.0.is_observed().then(|| Box::new(target())),
         });
     }
     let scope = match SCOPE {
@@ -387,105 +383,115 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
             Some(Some(value)) => Caller::Known(value),
         },
     };
-    let form = content_type.filter(|value| {
+    let form = head.content_type().filter(|value| {
         value
             .get(..10)
             .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
     });
     Ok(CallKind::Keyed(Box::new(Keyed {
-        runtime: runtime.clone(),
-        target: target(),
+        state: Arc::new(RunState::new(runtime.clone(), target())),
         key,
         scope,
         value: None,
         form: form.map(Bytes::copy_from_slice),
         body: Bytes::new(),
-        execution: Arc::default(),
     })))
 }
 
 /// Refuses a body that is over the framework's limit.
 fn body_too_large(keyed: &Keyed) -> RenderedProblem {
-    let inner = &keyed.runtime.0;
-    let target = &keyed.target;
-    inner.report(
-        &[target.method(), " ", target.pattern()],
-        None,
-        Outcome::BodyTooLarge,
-    );
+    let RunState {
+        runtime, target, ..
+    } = &*keyed.state;
+    let inner = &runtime.0;
+    // The policy, which may name the operation otherwise, is not known before the handler.
+    let operation = [target.method(), " ", target.pattern()];
+    inner.report(&operation, None, Outcome::BodyTooLarge);
     Problem::BodyTooLarge.render(&inner.problems)
 }
 
-/// Asks for the right to run the handler of a call.
-async fn begin(kind: CallKind, policy: &'static Policy) -> Begun {
-    let mut keyed = match kind {
-        CallKind::Safe => return Begun::Unprotected,
+/// What is to be done about a call, as far as can be said without asking the store.
+enum Start {
+    Unprotected,
+    Refused(RenderedProblem),
+    Keyed(Box<Keyed>),
+}
+
+fn start(kind: CallKind, policy: &'static Policy) -> Start {
+    match kind {
+        CallKind::Safe => Start::Unprotected,
         CallKind::Keyless { runtime, target } => {
-            let operation = Operation::new(policy, target);
-            // A required key is missing; any other policy does without.
+            let inner = &runtime.0;
+            let target = target.as_deref();
+            let operation = target.map_or([""; 3], |target| target.operation(policy));
             if policy.key == KeyPolicy::Optional {
-                runtime
-                    .0
-                    .report(&operation.parts(), None, Outcome::Unprotected);
-                return Begun::Unprotected;
+                inner.report(&operation, None, Outcome::Unprotected);
+                Start::Unprotected
+            } else {
+                inner.report(&operation, None, Outcome::KeyMissing);
+                Start::Refused(Problem::KeyMissing.render(&inner.problems))
             }
-            return refuse(&runtime, &operation, Problem::KeyMissing);
         }
-        CallKind::Keyed(keyed) => *keyed,
+        CallKind::Keyed(keyed) => Start::Keyed(keyed),
+    }
+}
+
+/// Asks for the right to run the handler of a call.
+async fn begin(mut keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
+    let state = Arc::clone(&keyed.state);
+    let operation = state.target.operation(policy);
+    let refuse = |problem: &Problem| {
+        state.report(policy, None, engine::refusal(problem));
+        Begun::Answer(Answer::Refuse(problem.render(&state.runtime.0.problems)))
     };
-    let fingerprint = keyed.fingerprint(policy);
-    let operation = Operation::new(policy, keyed.target);
-    let fingerprint = match fingerprint {
+    let fingerprint = match keyed.fingerprint(policy) {
         Ok(fingerprint) => fingerprint,
         Err(error) => {
             tracing::error!(
-                operation = operation.parts().concat(),
+                operation = operation.concat(),
                 error = &error as &dyn std::error::Error,
                 "the value of `fingerprint = …` cannot be serialised",
             );
-            return refuse(&keyed.runtime, &operation, Problem::Misconfigured);
+            return refuse(&Problem::Misconfigured);
         }
     };
-    let asked = protocol::ask(
-        policy,
-        protocol::Request {
-            namespace: &keyed.runtime.0.namespace,
-            operation: &operation.parts(),
-            key: keyed.key,
-            scope: keyed.scope.answer(policy.scope),
-            fingerprint,
-        },
-    );
-    match asked {
-        Ask::Nothing => Begun::Unprotected,
+    let request = protocol::Request {
+        namespace: &state.runtime.0.namespace,
+        operation: &operation,
+        key: keyed.key.take(),
+        scope: keyed.scope.take().answer(policy.scope),
+        fingerprint,
+    };
+    let (id, key) = match protocol::ask(policy, request) {
+        Ask::Claim(id, key) => (id, key),
+        // A policy that does without a key is never asked about one.
+        Ask::Nothing => return Begun::Unprotected,
         Ask::Refuse(problem) => {
             if let (Problem::Misconfigured, ScopePolicy::Named(name)) = (&problem, policy.scope) {
                 tracing::error!(
-                    operation = operation.parts().concat(),
+                    operation = operation.concat(),
                     scope = name,
                     "no resolver is registered for the scope: add `.scope({name:?}, …)` to \
                      `Idempotency::builder`",
                 );
             }
-            refuse(&keyed.runtime, &operation, problem)
+            return refuse(&problem);
         }
-        Ask::Claim(id, key) => {
-            let wanted = Wanted {
-                runtime: &keyed.runtime,
-                policy,
-                operation,
-                id,
-                key,
-                fingerprint,
-            };
-            engine::begin(wanted, &keyed.execution).await
-        }
-    }
+    };
+    // What was known of the request has gone into the id and the fingerprint.
+    drop(keyed);
+    let wanted = Wanted {
+        policy,
+        id,
+        key,
+        fingerprint,
+    };
+    engine::begin(&state, wanted).await
 }
 
 impl Keyed {
     fn fingerprint(&mut self, policy: &Policy) -> Result<Fingerprint, serde_json::Error> {
-        let target = &self.target;
+        let target = &self.state.target;
         match (policy.fingerprint, self.value.take()) {
             (FingerprintPolicy::None, _) => Ok(Fingerprint::NONE),
             (FingerprintPolicy::Expression, Some(value)) => {
@@ -499,12 +505,6 @@ impl Keyed {
             )),
         }
     }
-}
-
-fn refuse(runtime: &Idempotency, operation: &Operation, problem: Problem) -> Begun {
-    let inner = &runtime.0;
-    inner.report(&operation.parts(), None, engine::refusal(&problem));
-    Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
 }
 
 /// The body of a response that issues a key.

@@ -35,7 +35,7 @@ pub struct Probe<'a, F>(pub &'a F);
 /// The output is a response of both frameworks; where the call came from decides.
 pub trait AxumOrActix {
     #[doc(hidden)]
-    fn framework(&self) -> OfEither {
+    fn __idempotent_framework(&self) -> OfEither {
         OfEither
     }
 }
@@ -43,7 +43,7 @@ pub trait AxumOrActix {
 /// The output is a response of axum.
 pub trait Axum {
     #[doc(hidden)]
-    fn framework(&self) -> OfAxum {
+    fn __idempotent_framework(&self) -> OfAxum {
         OfAxum
     }
 }
@@ -51,7 +51,7 @@ pub trait Axum {
 /// The output is a response of actix-web.
 pub trait Actix {
     #[doc(hidden)]
-    fn framework(&self) -> OfActix {
+    fn __idempotent_framework(&self) -> OfActix {
         OfActix
     }
 }
@@ -59,15 +59,15 @@ pub trait Actix {
 /// The output is a response of axum, but the future cannot be one of its handlers.
 pub trait AxumNotSend {
     #[doc(hidden)]
-    fn framework(&self) -> OfAxum {
-        OfAxum
+    fn __idempotent_framework(&self) -> HandlerOfAxumMustBeSend {
+        HandlerOfAxumMustBeSend
     }
 }
 
 /// The output is no response.
 pub trait Neither {
     #[doc(hidden)]
-    fn framework(&self) -> OfNeither {
+    fn __idempotent_framework(&self) -> OfNeither {
         OfNeither
     }
 }
@@ -101,6 +101,10 @@ pub struct OfAxum;
 #[derive(Clone, Copy, Debug)]
 pub struct OfActix;
 
+/// See [`AxumNotSend`]. The compiler's message ends with this name.
+#[derive(Clone, Copy, Debug)]
+pub struct HandlerOfAxumMustBeSend;
+
 /// See [`Neither`].
 #[derive(Clone, Copy, Debug)]
 pub struct OfNeither;
@@ -123,21 +127,42 @@ impl OfEither {
 
 #[cfg(feature = "axum")]
 impl OfAxum {
+    pub fn drive<F>(
+        self,
+        call: CallHead,
+        policy: &'static Policy,
+        handler: F,
+    ) -> impl Future<Output = Reply> + Send
+    where
+        F: Future<Output: ::axum::response::IntoResponse> + Send + 'static,
+    {
+        super::axum::drive(call, policy, handler)
+    }
+}
+
+#[cfg(feature = "axum")]
+impl HandlerOfAxumMustBeSend {
+    /// Never compiles: its bound does not hold, and the compiler says for which value.
     pub async fn drive<F>(self, call: CallHead, policy: &'static Policy, handler: F) -> Reply
     where
         F: Future<Output: ::axum::response::IntoResponse> + Send + 'static,
     {
-        super::axum::drive(call, policy, handler).await
+        OfAxum.drive(call, policy, handler).await
     }
 }
 
 #[cfg(feature = "actix")]
 impl OfActix {
-    pub async fn drive<F>(self, call: CallHead, policy: &'static Policy, handler: F) -> Reply
+    pub fn drive<F>(
+        self,
+        call: CallHead,
+        policy: &'static Policy,
+        handler: F,
+    ) -> impl Future<Output = Reply>
     where
         F: Future<Output: actix_web::Responder> + 'static,
     {
-        super::actix::drive(call, policy, handler).await
+        super::actix::drive(call, policy, handler)
     }
 }
 

@@ -1,0 +1,199 @@
+//! The same handler, bare and protected, in both frameworks, called in process.
+
+use std::{
+    rc::Rc,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use idempotent_runtime::{Idempotency, MemoryStore, Store, idempotent};
+use serde::{Deserialize, Serialize};
+
+#[derive(Deserialize, Serialize)]
+struct Payment {
+    user: String,
+    amount: i64,
+    currency: String,
+}
+
+const BODY: &str = r#"{"user":"alice","amount":100,"currency":"USD"}"#;
+
+/// A way through an application.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// The handler without the attribute, in a router without the layer.
+    Bare,
+    /// A new key for each request.
+    First,
+    /// The same key for all.
+    Replay,
+    /// No key, to a handler whose key is optional.
+    NoKey,
+}
+
+impl Path {
+    pub const ALL: [Self; 4] = [Self::Bare, Self::First, Self::Replay, Self::NoKey];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bare => "bare",
+            Self::First => "first",
+            Self::Replay => "replay",
+            Self::NoKey => "no key",
+        }
+    }
+}
+
+/// An application, and what it takes to call it.
+pub struct App {
+    name: &'static str,
+    runtime: Rc<tokio::runtime::Runtime>,
+    send: Box<dyn Fn(&tokio::runtime::Runtime, Path, u64)>,
+}
+
+impl App {
+    /// Both frameworks, on an empty memory store each.
+    pub fn all() -> Vec<Self> {
+        vec![
+            Self::axum(MemoryStore::default()),
+            Self::actix(MemoryStore::default()),
+        ]
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Sends so many requests, one after the other.
+    pub fn send(&self, path: Path, requests: u64) {
+        (self.send)(&self.runtime, path, requests);
+    }
+
+    pub fn axum(store: impl Store) -> Self {
+        use axum::{
+            Json, Router,
+            body::Body,
+            http::{Request, StatusCode, header::CONTENT_TYPE},
+            routing::post,
+        };
+        use tower_service::Service;
+
+        async fn bare(Json(payment): Json<Payment>) -> (StatusCode, Json<Payment>) {
+            (StatusCode::CREATED, Json(payment))
+        }
+        #[idempotent(scope = "global", key = "optional")]
+        async fn protected(Json(payment): Json<Payment>) -> (StatusCode, Json<Payment>) {
+            (StatusCode::CREATED, Json(payment))
+        }
+
+        let idempotency = Idempotency::builder(store).build();
+        let bare = Router::new().route("/payments", post(bare));
+        let protected = Router::new()
+            .route("/payments", post(protected))
+            .layer(idempotency);
+        let send = move |runtime: &tokio::runtime::Runtime, path, requests| {
+            let app = if path == Path::Bare {
+                &bare
+            } else {
+                &protected
+            };
+            runtime.block_on(async {
+                for _ in 0..requests {
+                    let mut request = Request::builder()
+                        .method("POST")
+                        .uri("/payments")
+                        .header(CONTENT_TYPE, "application/json");
+                    if let Some(key) = key(path) {
+                        request = request.header("idempotency-key", key);
+                    }
+                    let request = request.body(Body::from(BODY)).expect("a request");
+                    let response = app.clone().call(request).await.expect("a response");
+                    assert_eq!(response.status(), StatusCode::CREATED);
+                    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+                    std::hint::black_box(body.expect("a body"));
+                }
+            });
+        };
+        Self::new("axum", send)
+    }
+
+    pub fn actix(store: impl Store) -> Self {
+        use actix_web::{
+            HttpResponse,
+            dev::{Service, ServiceResponse},
+            test::{TestRequest, init_service, read_body},
+            web,
+        };
+
+        async fn bare(payment: web::Json<Payment>) -> HttpResponse {
+            HttpResponse::Created().json(&*payment)
+        }
+        #[idempotent(scope = "global", key = "optional")]
+        async fn protected(payment: web::Json<Payment>) -> HttpResponse {
+            HttpResponse::Created().json(&*payment)
+        }
+
+        let idempotency = Idempotency::builder(store).build();
+        let app = Self::new("actix", |_, _, _| {});
+        let (bare, protected) = app.runtime.block_on(async {
+            let bare = actix_web::App::new().route("/payments", web::post().to(bare));
+            let protected = actix_web::App::new()
+                .app_data(idempotency)
+                .route("/payments", web::post().to(protected));
+            (init_service(bare).await, init_service(protected).await)
+        });
+        let send = move |runtime: &tokio::runtime::Runtime, path, requests| {
+            runtime.block_on(async {
+                for _ in 0..requests {
+                    let mut request = TestRequest::post()
+                        .uri("/payments")
+                        .insert_header(("content-type", "application/json"))
+                        .set_payload(BODY);
+                    if let Some(key) = key(path) {
+                        request = request.insert_header(("idempotency-key", key));
+                    }
+                    let request = request.to_request();
+                    let response: ServiceResponse = if path == Path::Bare {
+                        bare.call(request).await
+                    } else {
+                        protected.call(request).await
+                    }
+                    .expect("a response");
+                    assert_eq!(response.status().as_u16(), 201);
+                    std::hint::black_box(read_body(response).await);
+                }
+            });
+        };
+        Self {
+            send: Box::new(send),
+            ..app
+        }
+    }
+
+    fn new(
+        name: &'static str,
+        send: impl Fn(&tokio::runtime::Runtime, Path, u64) + 'static,
+    ) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        Self {
+            name,
+            runtime: Rc::new(runtime),
+            send: Box::new(send),
+        }
+    }
+}
+
+/// A key as clients send it: 36 characters.
+fn key(path: Path) -> Option<String> {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    match path {
+        Path::First => {
+            let next = NEXT.fetch_add(1, Ordering::Relaxed);
+            Some(format!("{next:08x}-0000-4000-8000-000000000000"))
+        }
+        Path::Replay => Some("00000000-0000-4000-8000-000000000000".to_owned()),
+        Path::Bare | Path::NoKey => None,
+    }
+}

@@ -1,0 +1,119 @@
+//! Ratios to the bare handler, of medians over interleaved rounds.
+
+use std::time::{Duration, Instant};
+
+use idempotent_runtime::{
+    Claim, Fingerprint, Key, MemoryStore, OwnerToken, RecordId, Scope, Store, StoredResponse,
+};
+
+use crate::{
+    apps::{App, Path},
+    moka_store::MokaStore,
+};
+
+const ROUNDS: usize = 25;
+const REQUESTS: u64 = 4_000;
+
+pub fn print() {
+    println!(
+        "\nRatios to the bare handler: medians of {ROUNDS} interleaved rounds of {REQUESTS} requests\n"
+    );
+    println!("| store | live keys | app | bare | first | replay | no key |");
+    println!("|---|---|---|---|---|---|---|");
+    for live in [0, 10_000, 1_000_000] {
+        let before = resident_bytes();
+        let store = memory(live);
+        if live == 1_000_000 {
+            let per_key = resident_bytes().saturating_sub(before) / live;
+            print_rows(
+                "memory",
+                live,
+                &[App::axum(store.clone()), App::actix(store)],
+            );
+            println!(
+                "\n{per_key} bytes of resident memory for each live key with a 200-byte response\n"
+            );
+        } else {
+            print_rows(
+                "memory",
+                live,
+                &[App::axum(store.clone()), App::actix(store)],
+            );
+        }
+    }
+    print_rows(
+        "claims in a map, records in moka",
+        0,
+        &[App::axum(MokaStore::default())],
+    );
+}
+
+fn print_rows(store: &str, live: u64, apps: &[App]) {
+    for app in apps {
+        let [bare, first, replay, no_key] = measure(app);
+        let ratio = |path: Duration| path.as_secs_f64() / bare.as_secs_f64();
+        println!(
+            "| {store} | {live} | {} | {:.2} µs | {:.2} | {:.2} | {:.3} |",
+            app.name(),
+            bare.as_secs_f64() * 1e6,
+            ratio(first),
+            ratio(replay),
+            ratio(no_key),
+        );
+    }
+}
+
+/// The median time of one request, for each path.
+fn measure(app: &App) -> [Duration; 4] {
+    let mut rounds: [Vec<Duration>; 4] = Default::default();
+    for path in Path::ALL {
+        app.send(path, REQUESTS);
+    }
+    for _ in 0..ROUNDS {
+        for (path, times) in Path::ALL.into_iter().zip(&mut rounds) {
+            let started = Instant::now();
+            app.send(path, REQUESTS);
+            times.push(started.elapsed() / u32::try_from(REQUESTS).expect("a small number"));
+        }
+    }
+    rounds.map(|mut times| {
+        times.sort_unstable();
+        times[times.len() / 2]
+    })
+}
+
+/// A store with so many records of a 200-byte response that outlive the measurement.
+fn memory(live: u64) -> MemoryStore {
+    let store = MemoryStore::builder()
+        .max_entries(10_000_000)
+        .max_bytes(16 << 30)
+        .build();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let headers: [(&str, &[u8]); 2] = [
+        ("content-type", b"application/json"),
+        (
+            "location",
+            b"/payments/00000000-0000-4000-8000-000000000000",
+        ),
+    ];
+    runtime.block_on(async {
+        for number in 0..live {
+            let key = Key::from_value(&format!("live-{number:031}")).expect("a key");
+            let id = RecordId::new("", &["POST /payments"], &Scope::global(), &key);
+            let claim = Claim::new(id, OwnerToken::new(number.into()), Fingerprint::NONE);
+            let response = StoredResponse::new(201, &headers, &[b'x'; 200]);
+            store.claim(&claim).await.expect("a claim");
+            store.complete(&claim, &response).await.expect("a record");
+        }
+    });
+    store
+}
+
+/// What the process holds in memory, as Linux tells it; 0 elsewhere.
+fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
+    pages.unwrap_or(0_u64) * 4096
+}

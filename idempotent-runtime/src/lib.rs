@@ -1,4 +1,89 @@
 //! Makes existing axum and actix-web handlers safe to retry: one `Idempotency-Key`, one effect.
+//!
+//! A client that lost the answer to `POST /payments` cannot know whether it paid. With
+//! [`#[idempotent]`](macro@idempotent) on the handler it sends the same request again, with the
+//! same `Idempotency-Key`, and gets the first attempt's response; the payment happens once.
+//!
+//! ```
+//! # #[cfg(all(feature = "axum", feature = "macros"))] mod example {
+//! use axum::{Json, Router, http::StatusCode, routing::post};
+//! use idempotent_runtime::{Idempotency, MemoryStore, idempotent, scopes};
+//! # #[derive(serde::Deserialize, serde::Serialize)]
+//! # struct Payment { amount: i64 }
+//!
+//! #[idempotent(ttl = "24h", scope = "user")]
+//! async fn pay(Json(payment): Json<Payment>) -> (StatusCode, Json<Payment>) {
+//!     // … the effect …
+//!     (StatusCode::CREATED, Json(payment))
+//! }
+//!
+//! fn app() -> Router {
+//!     let idempotency = Idempotency::builder(MemoryStore::default())
+//!         .scope("user", scopes::bearer_token())
+//!         .build();
+//!     Router::new().route("/payments", post(pay)).layer(idempotency)
+//! }
+//! # }
+//! ```
+//!
+//! In actix-web the handler carries the same attribute and the last line is
+//! `App::new().app_data(idempotency)`.
+//!
+//! # One request, in order
+//!
+//! 1. A request with GET, HEAD, OPTIONS or TRACE runs the handler directly.
+//! 2. The [`Idempotency`] is found; without one the answer is 500 `misconfigured`.
+//! 3. With a key, the body is read, under the framework's own limit (axum `DefaultBodyLimit`,
+//!    actix-web `PayloadConfig`, which is 256 KiB unless set, also for JSON).
+//! 4. The handler's own extractors run. A rejection is returned as it is, nothing is recorded and
+//!    the key stays free. So a replay is only ever given to a request that passes the handler's
+//!    authentication again.
+//! 5. The key is read and the scope resolved.
+//! 6. The store is asked for the claim, in one atomic step:
+//!    - granted: the handler runs, once, to its end, even if the client goes away, and its
+//!      response is recorded;
+//!    - used for a request with another fingerprint: 422 `key-reused`;
+//!    - running: 409 `in-flight`, or the outcome, with `wait = "5s"`;
+//!    - done: the recorded response is sent again, with `Idempotency-Replayed: true`.
+//!
+//! # What is recorded
+//!
+//! Every response, errors too, except those that say "not done, try again": 429 and 503, unless
+//! `release_on(…)` says otherwise. A handler that panics is recorded as a 500 with an empty body,
+//! because nobody can know how far it came. Status, body bytes and headers are kept, but not the
+//! headers of the connection, `Date`, `Content-Length` and `Set-Cookie`. A body over
+//! `max_response` and an event stream go to the first caller whole, and leave a record without
+//! body: a retry is told 409 `response-not-kept` and the handler does not run again.
+//!
+//! A handler that must say more takes an [`Execution`] among its arguments.
+//!
+//! # Problems
+//!
+//! What this crate answers by itself is an RFC 9457 problem document, `application/problem+json`,
+//! with a `code` from [`Problem`] and `retryable`. It never repeats a key, a caller or what
+//! another request sent; nor do log events, which name a record by a short hash.
+//!
+//! # Where records live
+//!
+//! In a [`Store`]. [`MemoryStore`] serves one process and forgets with it. [`store`] tells what a
+//! store must do and has the suite that checks it.
+//!
+//! # Shutting down
+//!
+//! A handler goes on after its client went away, so a server that has closed its connections may
+//! still be at work. [`Idempotency::drain`] waits for that.
+//!
+//! # Features
+//!
+//! | feature | what it adds |
+//! |---|---|
+//! | `axum` | handlers of axum 0.8 |
+//! | `actix` | handlers of actix-web 4 |
+//! | `macros` (default) | the attribute |
+//! | `memory` | [`MemoryStore`]; comes with either framework |
+//! | `store-contract` | the suite for authors of stores |
+//!
+//! Both frameworks may be on at once; what a handler returns says whose it is.
 
 mod clock;
 mod core;

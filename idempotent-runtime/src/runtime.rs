@@ -92,6 +92,11 @@ impl Idempotency {
     /// takes: a store that stays away keeps it waiting, so give it a time limit. Dropping the
     /// future stops the waiting and nothing else.
     ///
+    /// In actix-web a handler whose client went away lives on in its worker, and dies with it.
+    /// There, call it while the workers still live: `ServerHandle::pause`, then `drain`, then
+    /// `ServerHandle::stop`, with `HttpServer::disable_signals` so that a signal does not stop
+    /// them first.
+    ///
     /// ```
     /// # use idempotent_runtime::{Idempotency, MemoryStore};
     /// # use std::time::Duration;

@@ -113,8 +113,8 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
                 // do not wait and need not carry the room for it.
                 let _ = Box::pin(timeout_at(deadline, ended(inner, &claim))).await;
             }
-            (Decision::Replay(response), waited) => {
-                report(match waited {
+            (Decision::Replay(response), deadline) => {
+                report(match deadline {
                     Some(_) => Outcome::WaitedThenReplayed,
                     None => Outcome::Replayed,
                 });

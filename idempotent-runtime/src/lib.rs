@@ -101,6 +101,8 @@ pub mod store;
 #[cfg(any(feature = "axum", feature = "actix"))]
 mod web;
 
+pub use crate::core::protocol;
+
 #[cfg(feature = "macros")]
 pub use idempotent_macros::idempotent;
 
@@ -112,7 +114,7 @@ pub use crate::{
         fingerprint::Fingerprint,
         key::{Key, KeyError, MAX_KEY_CHARS},
         policy::{FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy, StatusSet, StoreDown},
-        problem::Problem,
+        problem::{Problem, ProblemSettings, RenderedProblem},
         record::{Claim, OwnerToken, RecordId, ShortHash},
         response::{DecodeError, StoredResponse},
         scope::Scope,

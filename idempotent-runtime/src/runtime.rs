@@ -49,10 +49,12 @@ pub(crate) struct Inner {
     running: AtomicUsize,
     idle: Bell,
     unprotected: AtomicU64,
-    hook: Option<Box<dyn Fn(&Event<'_>) + Send + Sync>>,
+    hook: Option<Hook>,
 }
 
-type Resolver = Box<dyn Fn(&RequestHead<'_>) -> Option<String> + Send + Sync>;
+type Hook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
+
+pub(crate) type Resolver = Box<dyn Fn(&RequestHead<'_>) -> Option<String> + Send + Sync>;
 
 struct NamedScope {
     id: u64,
@@ -68,7 +70,7 @@ pub struct IdempotencyBuilder {
     problems: ProblemSettings,
     scopes: Vec<NamedScope>,
     max_waiting: usize,
-    hook: Option<Box<dyn Fn(&Event<'_>) + Send + Sync>>,
+    hook: Option<Hook>,
 }
 
 impl Idempotency {
@@ -231,10 +233,10 @@ impl Inner {
         self.owners.next()
     }
 
-    /// Asks the resolver of the scope with this id; `None` when there is none.
-    pub(crate) fn resolve(&self, scope: u64, head: &RequestHead<'_>) -> Option<Option<String>> {
+    /// The resolver of the scope with this id.
+    pub(crate) fn resolver(&self, scope: u64) -> Option<&Resolver> {
         let named = self.scopes.iter().find(|named| named.id == scope)?;
-        Some((named.resolver)(head))
+        Some(&named.resolver)
     }
 
     pub(crate) fn run_started(&self) {

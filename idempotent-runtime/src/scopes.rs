@@ -30,7 +30,6 @@ pub fn header(
 /// The caller is who holds this bearer token (RFC 6750 §2.1). Verifying the token is the
 /// handler's business. A token that changes between retries, as a short-lived access token does,
 /// makes another caller: then take the subject from an [`extension`] instead.
-#[must_use]
 pub fn bearer_token() -> impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static {
     |request| {
         let (scheme, token) = request.header("authorization")?.split_once(' ')?;

@@ -19,7 +19,7 @@ const BODY: &str = r#"{"user":"alice","amount":100,"currency":"USD"}"#;
 
 /// A way through an application.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Path {
+pub(crate) enum Path {
     /// The handler without the attribute, in a router without the layer.
     Bare,
     /// A new key for each request.
@@ -31,9 +31,9 @@ pub enum Path {
 }
 
 impl Path {
-    pub const ALL: [Self; 4] = [Self::Bare, Self::First, Self::Replay, Self::NoKey];
+    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::First, Self::Replay, Self::NoKey];
 
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
             Self::First => "first",
@@ -43,32 +43,34 @@ impl Path {
     }
 }
 
+type Send = Box<dyn Fn(&tokio::runtime::Runtime, Path, u64)>;
+
 /// An application, and what it takes to call it.
-pub struct App {
+pub(crate) struct App {
     name: &'static str,
     runtime: Rc<tokio::runtime::Runtime>,
-    send: Box<dyn Fn(&tokio::runtime::Runtime, Path, u64)>,
+    send: Send,
 }
 
 impl App {
     /// Both frameworks, on an empty memory store each.
-    pub fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         vec![
             Self::axum(MemoryStore::default()),
             Self::actix(MemoryStore::default()),
         ]
     }
 
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         self.name
     }
 
     /// Sends so many requests, one after the other.
-    pub fn send(&self, path: Path, requests: u64) {
+    pub(crate) fn send(&self, path: Path, requests: u64) {
         (self.send)(&self.runtime, path, requests);
     }
 
-    pub fn axum(store: impl Store) -> Self {
+    pub(crate) fn axum(store: impl Store) -> Self {
         use axum::{
             Json, Router,
             body::Body,
@@ -116,7 +118,7 @@ impl App {
         Self::new("axum", send)
     }
 
-    pub fn actix(store: impl Store) -> Self {
+    pub(crate) fn actix(store: impl Store) -> Self {
         use actix_web::{
             HttpResponse,
             dev::{Service, ServiceResponse},

@@ -16,7 +16,7 @@ use moka::{Expiry, sync::Cache};
 
 const SHARDS: usize = 256;
 
-pub struct MokaStore {
+pub(crate) struct MokaStore {
     claims: Vec<Mutex<HashMap<RecordId, (OwnerToken, Fingerprint)>>>,
     records: Cache<RecordId, Record>,
 }

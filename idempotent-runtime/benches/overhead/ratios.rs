@@ -14,7 +14,7 @@ use crate::{
 const ROUNDS: usize = 25;
 const REQUESTS: u64 = 4_000;
 
-pub fn print() {
+pub(crate) fn print() {
     println!(
         "\nRatios to the bare handler: medians of {ROUNDS} interleaved rounds of {REQUESTS} requests\n"
     );

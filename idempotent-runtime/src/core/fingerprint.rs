@@ -130,17 +130,14 @@ fn boundary(content_type: &[u8]) -> Option<&[u8]> {
             rest = &parameter[equals..];
             continue;
         };
-        let (value, after) = match value.strip_prefix(b"\"") {
+        let (value, after) = if let Some(value) = value.strip_prefix(b"\"") {
             // A boundary's characters need no escapes inside the quotes.
-            Some(value) => {
-                let end = memchr::memchr(b'"', value)?;
-                (&value[..end], value[end + 1..].trim_ascii_start())
-            }
-            None => {
-                let (value, after) =
-                    value.split_at(memchr::memchr(b';', value).unwrap_or(value.len()));
-                (value.trim_ascii_end(), after)
-            }
+            let end = memchr::memchr(b'"', value)?;
+            (&value[..end], value[end + 1..].trim_ascii_start())
+        } else {
+            let end = memchr::memchr(b';', value).unwrap_or(value.len());
+            let (value, after) = value.split_at(end);
+            (value.trim_ascii_end(), after)
         };
         if name.eq_ignore_ascii_case(b"boundary") {
             return (!value.is_empty()).then_some(value);

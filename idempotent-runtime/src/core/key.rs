@@ -48,7 +48,7 @@ impl Key {
         }
         // Structured fields cannot hold these either; naming them is more help than the
         // parser's "invalid character".
-        if value.iter().any(|byte| byte.is_ascii_control()) {
+        if value.iter().any(u8::is_ascii_control) {
             return Err(KeyError::Control);
         }
         let Some(value) = std::str::from_utf8(value)

@@ -9,7 +9,7 @@ pub(crate) mod fingerprint;
 pub(crate) mod key;
 pub(crate) mod policy;
 pub(crate) mod problem;
-pub(crate) mod protocol;
+pub mod protocol;
 pub(crate) mod record;
 pub(crate) mod response;
 pub(crate) mod scope;

@@ -9,9 +9,12 @@ use super::{key::KeyError, response::StoredResponse};
 
 /// Where a problem's `type` and documentation live.
 #[derive(Clone, Debug)]
-pub(crate) struct ProblemSettings {
-    pub(crate) base: String,
-    pub(crate) documentation: Option<String>,
+#[non_exhaustive]
+pub struct ProblemSettings {
+    /// What the `type` of a document starts with; `urn:problem:idempotency:` by default.
+    pub base: String,
+    /// Where the API's clients can read about its use of keys.
+    pub documentation: Option<String>,
 }
 
 impl Default for ProblemSettings {
@@ -60,10 +63,15 @@ pub enum Problem {
 }
 
 /// A problem ready to be sent: status, headers, body.
-pub(crate) struct RenderedProblem {
-    pub(crate) status: u16,
-    pub(crate) headers: Vec<(&'static str, Bytes)>,
-    pub(crate) body: Vec<u8>,
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RenderedProblem {
+    /// The status code.
+    pub status: u16,
+    /// The headers, in lower case.
+    pub headers: Vec<(&'static str, Bytes)>,
+    /// The document, as JSON.
+    pub body: Vec<u8>,
 }
 
 #[derive(Serialize)]
@@ -122,7 +130,9 @@ impl Problem {
         }
     }
 
-    pub(crate) fn render(&self, settings: &ProblemSettings) -> RenderedProblem {
+    /// The problem as a document (RFC 9457), ready to be sent.
+    #[must_use]
+    pub fn render(&self, settings: &ProblemSettings) -> RenderedProblem {
         let (status, code, title, detail) = self.words();
         let detail = match self {
             Self::KeyInvalid(error) => Cow::Owned(format!("{error}; {detail}")),
@@ -161,8 +171,8 @@ impl Problem {
         RenderedProblem {
             status,
             headers,
-            body: serde_json::to_vec(&document)
-                .expect("a document of strings and numbers serialises"),
+            // Strings and numbers always serialise.
+            body: serde_json::to_vec(&document).unwrap_or_default(),
         }
     }
 

@@ -1,4 +1,9 @@
-//! The three questions.
+//! The protocol: three questions, each a plain function.
+//!
+//! An engine asks them in turn: [`ask`] what to ask the store for a request, [`decide`] what to do
+//! about something that the store has found, [`conclude`] what to do with the handler's outcome.
+//! Time and randomness are arguments, so that the rules can be tested, searched and simulated
+//! without a server.
 
 use std::time::Duration;
 
@@ -13,26 +18,37 @@ use super::{
 };
 
 /// What is known of a request when its extractors are through.
-pub(crate) struct Request<'a> {
-    pub(crate) namespace: &'a str,
+#[derive(Debug)]
+#[allow(clippy::exhaustive_structs)] // An engine must say all of it.
+pub struct Request<'a> {
+    /// What keeps the records of an application apart from others in the same store.
+    pub namespace: &'a str,
     /// The operation, in parts that are read as one text.
-    pub(crate) operation: &'a [&'a str],
+    pub operation: &'a [&'a str],
     /// The key that was given, in whatever way the policy takes it.
-    pub(crate) key: Option<Result<Key, KeyError>>,
-    pub(crate) scope: ScopeAnswer,
-    pub(crate) fingerprint: Fingerprint,
+    pub key: Option<Result<Key, KeyError>>,
+    /// Whose key it is.
+    pub scope: ScopeAnswer,
+    /// What is asked for under the key.
+    pub fingerprint: Fingerprint,
 }
 
 /// What became of the question for the scope.
-pub(crate) enum ScopeAnswer {
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum ScopeAnswer {
+    /// The caller is known.
     Known(Scope),
+    /// The scope's resolver does not know the caller.
     Unknown,
+    /// The scope has no resolver.
     NoResolver,
 }
 
 /// What to ask the store for a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Ask {
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Ask {
     /// Nothing: the handler runs unprotected.
     Nothing,
     /// Nothing: the request is refused.
@@ -42,7 +58,8 @@ pub(crate) enum Ask {
 }
 
 /// First question: what to ask the store for this request.
-pub(crate) fn ask(policy: &Policy, request: Request<'_>) -> Ask {
+#[must_use]
+pub fn ask(policy: &Policy, request: Request<'_>) -> Ask {
     let key = match (request.key, policy.key) {
         (Some(Err(error)), _) => return Ask::Refuse(Problem::KeyInvalid(error)),
         (Some(Ok(key)), _) => key,
@@ -88,20 +105,22 @@ pub enum Found {
 }
 
 /// What to do about something found under the id.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Decision {
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_enums)]
+pub enum Decision {
+    /// Send the recorded response again.
     Replay(StoredResponse),
+    /// Wait until the running claim ends, and ask again.
     Wait,
+    /// Refuse the request.
     Refuse(Problem),
 }
 
 /// Second question: what to do with the store's answer, when it is not the claim.
-pub(crate) fn decide(
-    policy: &Policy,
-    fingerprint: Fingerprint,
-    found: Found,
-    may_wait: bool,
-) -> Decision {
+///
+/// `may_wait` says whether the request may wait for a running one any longer.
+#[must_use]
+pub fn decide(policy: &Policy, fingerprint: Fingerprint, found: Found, may_wait: bool) -> Decision {
     let (Found::Running {
         fingerprint: its, ..
     }
@@ -138,27 +157,35 @@ fn retry_after(lease: Duration, left: Option<Duration>) -> u64 {
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+#[allow(clippy::exhaustive_enums)]
+pub enum Ending {
+    /// The handler returned a response.
     Returned {
+        /// The response's status.
         status: u16,
         /// The handler said that nothing has happened.
         released: bool,
     },
+    /// The handler panicked.
     Panicked,
 }
 
-/// What a panic counts as.
-pub(crate) const PANIC_STATUS: u16 = 500;
+/// The status that a panic counts as.
+pub const PANIC_STATUS: u16 = 500;
 
 /// What to tell the store of an outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Conclusion {
+#[allow(clippy::exhaustive_enums)]
+pub enum Conclusion {
+    /// There is an outcome: record it.
     Complete,
+    /// Nothing was done: free the key.
     Release,
 }
 
 /// Third question: what to do with the handler's outcome.
-pub(crate) fn conclude(policy: &Policy, ending: Ending) -> Conclusion {
+#[must_use]
+pub fn conclude(policy: &Policy, ending: Ending) -> Conclusion {
     let release = match ending {
         Ending::Returned { status, released } => released || policy.release_on.contains(status),
         Ending::Panicked => policy.release_on.contains(PANIC_STATUS),
@@ -170,8 +197,9 @@ pub(crate) fn conclude(policy: &Policy, ending: Ending) -> Conclusion {
     }
 }
 
-/// Whether a body of this type, with at least so many bytes still to come, can be kept.
-pub(crate) fn can_keep(content_type: Option<&[u8]>, at_least: u64, max_response: u64) -> bool {
+/// Whether a body of this type and of at least so many bytes can be kept.
+#[must_use]
+pub fn can_keep(content_type: Option<&[u8]>, at_least: u64, max_response: u64) -> bool {
     const EVENT_STREAM: &[u8] = b"text/event-stream";
     let is_event_stream = content_type.is_some_and(|value| {
         let media_type = value.split(|byte| *byte == b';').next().unwrap_or(value);
@@ -190,7 +218,7 @@ mod tests {
         scope: ScopePolicy::Global,
         key: KeyPolicy::Required,
         fingerprint: FingerprintPolicy::Request,
-        ttl: Duration::from_secs(60),
+        ttl: Duration::from_mins(1),
         wait: None,
         lease: Duration::from_secs(30),
         on_lost: OnLost::Rerun,

@@ -433,7 +433,7 @@ async fn a_record_lives_for_its_ttl<H: Harness>(harness: &H) {
     let stored = response("lives");
     assert_eq!(complete(&store, &first, &stored).await, Completion::Stored);
     // Counted from completion.
-    harness.advance(TTL - TTL / 8).await;
+    harness.advance(TTL * 7 / 8).await;
     let answer = claim(&store, &rival(&first)).await;
     assert_eq!(
         answer,

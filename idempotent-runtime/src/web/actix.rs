@@ -26,10 +26,7 @@ use send_wrapper::SendWrapper;
 
 use super::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Start, Target, begin, body_too_large, inspect,
-    respond::{Reply, foreign},
-    sealed::Recordable,
-    start,
+    Start, Target, begin, body_too_large, inspect, respond::Reply, sealed::Recordable, start,
 };
 use crate::{
     core::{
@@ -163,7 +160,7 @@ where
     F: Future<Output: Responder> + 'static,
 {
     let Some(request) = call.actix else {
-        let refusal = problem(foreign("actix-web", "axum"));
+        let refusal = problem(super::respond::foreign("actix-web", "axum"));
         return Reply::Actix(SendWrapper::new(refusal));
     };
     let request = request.take();
@@ -376,7 +373,7 @@ impl Responder for Reply {
         match self {
             Self::Actix(response) => response.take(),
             #[cfg(feature = "axum")]
-            Self::Axum(_) => problem(foreign("axum", "actix-web")),
+            Self::Axum(_) => problem(super::respond::foreign("axum", "actix-web")),
         }
     }
 }

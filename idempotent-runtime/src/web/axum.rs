@@ -23,10 +23,7 @@ use http_body_util::{BodyExt, LengthLimitError};
 
 use super::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Start, Target, begin, body_too_large, inspect,
-    respond::{Reply, foreign},
-    sealed::Recordable,
-    start,
+    Start, Target, begin, body_too_large, inspect, respond::Reply, sealed::Recordable, start,
 };
 use crate::{
     core::{
@@ -116,7 +113,7 @@ where
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
         let (mut parts, mut body) = request.into_parts();
-        let mut kind = look::<SCOPE, KEYED>(&mut parts)?;
+        let mut kind = look::<SCOPE, KEYED>(&mut parts).map_err(problem)?;
         if let CallKind::Keyed(keyed) = &mut kind {
             let limited = Request::from_parts(parts, body).with_limited_body();
             let whole;
@@ -149,7 +146,7 @@ where
     type Rejection = Response;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
-        let kind = look::<SCOPE, KEYED>(parts)?;
+        let kind = look::<SCOPE, KEYED>(parts).map_err(problem)?;
         let args = T::from_request_parts(parts, state)
             .await
             .map_err(IntoResponse::into_response)?;
@@ -157,7 +154,9 @@ where
     }
 }
 
-fn look<const SCOPE: u64, const KEYED: bool>(parts: &mut Parts) -> Result<CallKind, Response> {
+fn look<const SCOPE: u64, const KEYED: bool>(
+    parts: &mut Parts,
+) -> Result<CallKind, RenderedProblem> {
     let kind = inspect::<SCOPE, KEYED>(
         RequestHead(Head::Axum(parts)),
         parts
@@ -174,8 +173,7 @@ fn look<const SCOPE: u64, const KEYED: bool>(parts: &mut Parts) -> Result<CallKi
                 .clone(),
             pattern: parts.extensions.get::<MatchedPath>().cloned(),
         },
-    )
-    .map_err(problem)?;
+    )?;
     if let CallKind::Keyed(keyed) = &kind
         && let Some(installed) = parts.extensions.get_mut::<Installed>()
     {
@@ -204,7 +202,10 @@ where
 {
     #[cfg(feature = "actix")]
     if call.actix.is_some() {
-        return Driven::ready(Reply::Axum(problem(foreign("axum", "actix-web"))));
+        return Driven::ready(Reply::Axum(problem(super::respond::foreign(
+            "axum",
+            "actix-web",
+        ))));
     }
     match start(call.kind, policy) {
         Start::Unprotected => Driven::Unprotected { handler },
@@ -322,7 +323,7 @@ pub(crate) fn problem(rendered: RenderedProblem) -> Response {
 }
 
 /// The values of a header that is to be there once.
-pub(super) fn sole<'a>(values: axum::http::header::GetAll<'a, HeaderValue>) -> Sole<'a> {
+pub(super) fn sole(values: axum::http::header::GetAll<'_, HeaderValue>) -> Sole<'_> {
     Sole::of(values.into_iter().map(HeaderValue::as_bytes))
 }
 
@@ -470,7 +471,7 @@ impl IntoResponse for Reply {
         match self {
             Self::Axum(response) => response,
             #[cfg(feature = "actix")]
-            Self::Actix(_) => problem(foreign("actix-web", "axum")),
+            Self::Actix(_) => problem(super::respond::foreign("actix-web", "axum")),
         }
     }
 }

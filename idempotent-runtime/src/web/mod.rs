@@ -377,10 +377,9 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
     }
     let scope = match SCOPE {
         0 => Caller::Anybody,
-        _ => match runtime.0.resolve(SCOPE, &head) {
+        _ => match runtime.0.resolver(SCOPE) {
             None => Caller::NoResolver,
-            Some(None) => Caller::Unknown,
-            Some(Some(value)) => Caller::Known(value),
+            Some(resolver) => resolver(&head).map_or(Caller::Unknown, Caller::Known),
         },
     };
     let form = head.content_type().filter(|value| {

@@ -7,10 +7,9 @@
 use std::future::Future;
 
 use super::CallHead;
-use crate::core::{
-    policy::Policy,
-    problem::{Problem, ProblemSettings, RenderedProblem},
-};
+use crate::core::policy::Policy;
+#[cfg(feature = "actix")]
+use crate::core::problem::{Problem, ProblemSettings, RenderedProblem};
 
 /// What a protected handler answers.
 pub enum Reply {
@@ -127,6 +126,7 @@ impl OfEither {
 
 #[cfg(feature = "axum")]
 impl OfAxum {
+    #[allow(clippy::unused_self)] // Generated code calls it on whatever probing has found.
     pub fn drive<F>(
         self,
         call: CallHead,
@@ -153,6 +153,7 @@ impl HandlerOfAxumMustBeSend {
 
 #[cfg(feature = "actix")]
 impl OfActix {
+    #[allow(clippy::unused_self)] // Generated code calls it on whatever probing has found.
     pub fn drive<F>(
         self,
         call: CallHead,
@@ -187,6 +188,7 @@ impl OfNeither {
 pub trait HandlerResponse {}
 
 /// Refuses a handler of one framework that was mounted in a router of the other.
+#[cfg(feature = "actix")]
 pub(super) fn foreign(handlers: &str, routers: &str) -> RenderedProblem {
     tracing::error!(
         "a handler with #[idempotent] returns a response of {handlers}, and was mounted in a \

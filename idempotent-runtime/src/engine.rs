@@ -252,25 +252,20 @@ pub(crate) async fn execute<R: Recordable>(
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> Result<R, Answer> {
     let state = Arc::clone(&guard.state);
-    let Claimed { policy, claim, .. } = state.claimed();
+    renewing(&state, pin!(run(guard, handler))).await
+}
+
+async fn run<R: Recordable>(
+    guard: RunGuard,
+    handler: Pin<&mut impl Future<Output = R>>,
+) -> Result<R, Answer> {
+    let state = Arc::clone(&guard.state);
     let produced = {
-        let mut renewal = guard
-            .store()
-            .needs_lease()
-            .then(|| Box::pin(renew(Arc::clone(&state))));
         let mut produce = pin!(produce(&state, handler));
         poll_fn(|context| {
             // After a panic the future is dropped and never looked at again.
             let poll = catch_unwind(AssertUnwindSafe(|| produce.as_mut().poll(context)));
-            let poll = poll.map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok));
-            if poll.is_pending()
-                && let Some(running) = &mut renewal
-                && running.as_mut().poll(context).is_ready()
-            {
-                // Fenced: there is no lease to renew any more.
-                renewal = None;
-            }
-            poll
+            poll.map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
         })
         .await
     };
@@ -282,15 +277,18 @@ pub(crate) async fn execute<R: Recordable>(
     match (response, fenced) {
         (Err(panic), _) => resume_unwind(panic),
         (Ok(response), None) => Ok(response),
-        (Ok(_), Some(found)) => Err(
-            match protocol::decide(policy, claim.fingerprint, found, false) {
-                Decision::Replay(response) => Answer::Replay(response),
-                Decision::Refuse(problem) => {
-                    Answer::Refuse(problem.render(&state.runtime.0.problems))
-                }
-                Decision::Wait => unreachable!("it was told not to wait"),
-            },
-        ),
+        (Ok(_), Some(found)) => {
+            let Claimed { policy, claim, .. } = state.claimed();
+            Err(
+                match protocol::decide(policy, claim.fingerprint, found, false) {
+                    Decision::Replay(response) => Answer::Replay(response),
+                    Decision::Refuse(problem) => {
+                        Answer::Refuse(problem.render(&state.runtime.0.problems))
+                    }
+                    Decision::Wait => unreachable!("it was told not to wait"),
+                },
+            )
+        }
     }
 }
 
@@ -333,6 +331,7 @@ fn after_panic(state: &RunState) -> Verdict {
 /// Tells the store of the outcome. Gives what was found when the claim had been lost.
 async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
     let claim = guard.claim();
+    guard.state.set_ending();
     let (response, outcome) = match verdict {
         Verdict::Release => {
             match guard.store().release(claim).await {
@@ -383,29 +382,27 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
                 "an outcome could not be recorded and will be tried again",
             );
             guard.report(Outcome::CompletionDelayed);
-            spawn(complete_later(guard, response));
+            spawn(async {
+                let state = Arc::clone(&guard.state);
+                renewing(&state, pin!(complete_later(guard, response))).await;
+            });
             None
         }
     }
 }
 
-/// Tries to record an outcome until the store takes it, and keeps the claim alive meanwhile.
-/// Gives up when the record would have expired.
+/// Tries to record an outcome until the store takes it. Gives up when the record would have
+/// expired.
 async fn complete_later(guard: RunGuard, response: StoredResponse) {
     let [mut pause, longest] = COMPLETION_PAUSES;
     let claim = guard.claim();
     let deadline = Instant::now() + claim.ttl;
     while Instant::now() < deadline {
         sleep(pause).await;
-        pause = (pause * 2).min(longest).min(claim.lease / 3);
-        let completion = guard.state.complete(response.clone()).await;
-        match completion {
+        pause = (pause * 2).min(longest);
+        match guard.state.complete(response.clone()).await {
             Ok(Completion::Stored) => return guard.report(Outcome::Executed),
             Ok(Completion::Fenced(_)) => return guard.report(Outcome::Fenced),
-            Err(_) if guard.store().needs_lease() => {
-                // Whether or not it succeeds, the next round tries again.
-                let _ = guard.store().renew(claim).await;
-            }
             Err(_) => {}
         }
     }
@@ -415,13 +412,32 @@ async fn complete_later(guard: RunGuard, response: StoredResponse) {
     );
 }
 
-/// Renews a lease until the claim is lost, which is where it ends.
+/// Drives a run, and renews its lease beside it where the store needs one.
+async fn renewing<T>(state: &Arc<RunState>, mut run: Pin<&mut impl Future<Output = T>>) -> T {
+    let needs_lease = state.runtime.0.store.needs_lease();
+    let mut renewal = needs_lease.then(|| Box::pin(renew(Arc::clone(state))));
+    poll_fn(|context| {
+        let poll = run.as_mut().poll(context);
+        if poll.is_pending()
+            && let Some(renewing) = &mut renewal
+            && renewing.as_mut().poll(context).is_ready()
+        {
+            renewal = None;
+        }
+        poll
+    })
+    .await
+}
+
+/// Renews a lease for as long as there is one.
 async fn renew(state: Arc<RunState>) {
     let Claimed { policy, claim, .. } = state.claimed();
     loop {
         sleep(claim.lease / 3).await;
         match Arc::clone(&state.runtime.0.store).renew(*claim).await {
             Ok(Fence::Passed) => {}
+            // Not lost, but ended by this very run.
+            Ok(Fence::Fenced) if state.is_ending() => return,
             Ok(Fence::Fenced) => {
                 state.report(policy, Some(claim.id.short_hash()), Outcome::Fenced);
                 return;

@@ -52,6 +52,7 @@ pub(crate) struct RunState {
     released: AtomicBool,
     committed: OnceLock<StoredResponse>,
     stored: AtomicBool,
+    ending: AtomicBool,
 }
 
 pub(crate) struct Claimed {
@@ -101,6 +102,7 @@ impl Execution {
         if state.committed.set(stored.clone()).is_err() {
             return Err(CommitError::Twice);
         }
+        state.set_ending();
         match state.complete(stored).await {
             Ok(Completion::Stored) => {
                 state.stored.store(true, Ordering::Release);
@@ -142,6 +144,7 @@ impl RunState {
             released: AtomicBool::new(false),
             committed: OnceLock::new(),
             stored: AtomicBool::new(false),
+            ending: AtomicBool::new(false),
         }
     }
 
@@ -173,6 +176,16 @@ impl RunState {
     /// Whether the committed response is known to be in the store.
     pub(crate) fn is_stored(&self) -> bool {
         self.stored.load(Ordering::Acquire)
+    }
+
+    /// Takes note that the store is about to be told of the outcome: from now on, that the claim
+    /// has ended does not mean that it was lost.
+    pub(crate) fn set_ending(&self) {
+        self.ending.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
     }
 
     pub(crate) async fn complete(

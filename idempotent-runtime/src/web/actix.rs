@@ -69,26 +69,35 @@ where
         let mut payload = payload.take();
         Box::pin(async move {
             let mut kind = look::<SCOPE, KEYED>(&request)?;
+            let mut too_large = false;
             if let CallKind::Keyed(keyed) = &mut kind {
-                let body = match read(&request, payload).await {
-                    Ok(body) => body,
+                payload = match read(&request, payload).await {
+                    Ok(body) => {
+                        keyed.body = body.clone();
+                        Payload::from(body)
+                    }
                     Err(error) if is_over_limit(&error) => {
-                        return Err(refused(body_too_large(keyed)));
+                        too_large = true;
+                        Payload::Stream {
+                            payload: Box::pin(TooLarge),
+                        }
                     }
                     Err(error) => return Err(error),
                 };
-                payload = Payload::from(body.clone());
-                keyed.body = body;
             }
-            let args = T::from_request(&request, &mut payload)
-                .await
-                .map_err(Into::into)?;
-            if let CallKind::Keyed(keyed) = &mut kind
-                && !matches!(payload, Payload::None)
-            {
-                // No extractor took the body, so it is not part of what was asked for.
-                keyed.body = Bytes::new();
+            let args = T::from_request(&request, &mut payload).await;
+            if let CallKind::Keyed(keyed) = &mut kind {
+                // Whoever takes the body leaves nothing in its place.
+                let is_taken = matches!(payload, Payload::None);
+                if is_taken && too_large {
+                    return Err(refused(body_too_large(keyed)));
+                }
+                if !is_taken {
+                    // It is not part of what was asked for.
+                    keyed.body = Bytes::new();
+                }
             }
+            let args = args.map_err(Into::into)?;
             let head = CallHead {
                 kind,
                 actix: Some(SendWrapper::new(request)),
@@ -132,6 +141,17 @@ async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Erro
     Ok(sent.take().freeze())
 }
 
+/// What an extractor reads of a body that is over the limit.
+struct TooLarge;
+
+impl futures_core::Stream for TooLarge {
+    type Item = Result<Bytes, PayloadError>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        Poll::Ready(Some(Err(PayloadError::Overflow)))
+    }
+}
+
 /// A payload that is copied while it is read.
 struct Copied {
     payload: Payload,
@@ -165,13 +185,13 @@ where
     };
     let request = request.take();
     Reply::Actix(SendWrapper::new(match start(call.kind, policy) {
-        Start::Unprotected => respond(&request, pin!(handler)).await,
+        Start::Unprotected => unmarked(respond(&request, pin!(handler)).await),
         Start::Refused(refusal) => problem(refusal),
         Start::Keyed(keyed) => {
             let state = keyed.state.clone();
             let protected = async move {
                 match begin(keyed, policy).await {
-                    Begun::Unprotected => respond(&request, pin!(handler)).await,
+                    Begun::Unprotected => unmarked(respond(&request, pin!(handler)).await),
                     Begun::Answer(answer) => finish(Err(answer)),
                     Begun::Run(guard) => {
                         let handler = pin!(handler);
@@ -195,10 +215,7 @@ async fn respond(
 
 fn finish(answer: Result<HttpResponse, Answer>) -> HttpResponse {
     match answer {
-        Ok(mut response) => {
-            response.headers_mut().remove(&REPLAYED);
-            response
-        }
+        Ok(response) => unmarked(response),
         Err(Answer::Replay(response)) => replay(&response),
         Err(Answer::Refuse(refusal)) => problem(refusal),
     }
@@ -214,6 +231,12 @@ fn detach<F: Future + 'static>(run: Pin<Box<F>>) {
             run.await;
         });
     }));
+}
+
+/// A first response never says that it is a replay, whatever the handler says.
+fn unmarked(mut response: HttpResponse) -> HttpResponse {
+    response.headers_mut().remove(&REPLAYED);
+    response
 }
 
 fn replay(stored: &StoredResponse) -> HttpResponse {

@@ -17,7 +17,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError};
 
@@ -115,11 +115,12 @@ where
         let (mut parts, mut body) = request.into_parts();
         let mut kind = look::<SCOPE, KEYED>(&mut parts).map_err(problem)?;
         if let CallKind::Keyed(keyed) = &mut kind {
-            let limited = Request::from_parts(parts, body).with_limited_body();
-            let whole;
-            (parts, whole) = limited.into_parts();
-            keyed.body = match whole.collect().await {
-                Ok(collected) => collected.to_bytes(),
+            let limited;
+            (parts, limited) = Request::from_parts(parts, body)
+                .with_limited_body()
+                .into_parts();
+            keyed.body = match read(limited).await {
+                Ok(body) => body,
                 Err(error) if is_over_limit(&error) => return Err(problem(body_too_large(keyed))),
                 // The client went away, or sent what is no body.
                 Err(error) => {
@@ -152,6 +153,29 @@ where
             .map_err(IntoResponse::into_response)?;
         Ok(call(kind, args))
     }
+}
+
+/// A body as one run of bytes; trailers are no part of it. One that comes in one piece, as most
+/// do, is not copied.
+async fn read(mut body: Body) -> Result<Bytes, axum::Error> {
+    let mut first = Bytes::new();
+    let mut all = BytesMut::new();
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        if first.is_empty() {
+            first = data;
+        } else {
+            if all.is_empty() {
+                all.extend_from_slice(&first);
+            }
+            all.extend_from_slice(&data);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
 fn look<const SCOPE: u64, const KEYED: bool>(
@@ -215,7 +239,7 @@ where
             let protected = Detachable::new(
                 async move {
                     Reply::Axum(match begin(keyed, policy).await {
-                        Begun::Unprotected => handler.await.into_response(),
+                        Begun::Unprotected => unmarked(handler.await.into_response()),
                         Begun::Answer(answer) => finish(Err(answer)),
                         Begun::Run(guard) => {
                             let mut handler = pin!(handler);
@@ -240,10 +264,7 @@ async fn respond(handler: Pin<&mut impl Future<Output: IntoResponse>>) -> Respon
 
 fn finish(answer: Result<Response, Answer>) -> Response {
     match answer {
-        Ok(mut response) => {
-            response.headers_mut().remove(&REPLAYED);
-            response
-        }
+        Ok(response) => unmarked(response),
         Err(Answer::Replay(response)) => replay(&response),
         Err(Answer::Refuse(refusal)) => problem(refusal),
     }
@@ -278,13 +299,19 @@ where
         match self.project() {
             DrivenStage::Unprotected { handler } => handler
                 .poll(context)
-                .map(|response| Reply::Axum(response.into_response())),
+                .map(|response| Reply::Axum(unmarked(response.into_response()))),
             DrivenStage::Protected { protected } => Pin::new(protected).poll(context),
             DrivenStage::Ready { reply } => {
                 Poll::Ready(*reply.take().expect("polled until it is ready"))
             }
         }
     }
+}
+
+/// A first response never says that it is a replay, whatever the handler says.
+fn unmarked(mut response: Response) -> Response {
+    response.headers_mut().remove(&REPLAYED);
+    response
 }
 
 fn replay(stored: &StoredResponse) -> Response {

@@ -22,6 +22,9 @@ const BODY: &str = r#"{"user":"alice","amount":100,"currency":"USD"}"#;
 pub(crate) enum Path {
     /// The handler without the attribute, in a router without the layer.
     Bare,
+    /// The handler without the attribute, in a router with the layer: what axum takes for any
+    /// layer at all, and for finding the runtime. In actix-web, with the app data.
+    Installed,
     /// A new key for each request.
     First,
     /// The same key for all.
@@ -31,11 +34,18 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 4] = [Self::Bare, Self::First, Self::Replay, Self::NoKey];
+    pub(crate) const ALL: [Self; 5] = [
+        Self::Bare,
+        Self::Installed,
+        Self::First,
+        Self::Replay,
+        Self::NoKey,
+    ];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::Installed => "installed",
             Self::First => "first",
             Self::Replay => "replay",
             Self::NoKey => "no key",
@@ -88,15 +98,18 @@ impl App {
         }
 
         let idempotency = Idempotency::builder(store).build();
-        let bare = Router::new().route("/payments", post(bare));
-        let protected = Router::new()
+        // As `axum::serve` does, so that nothing is put together for each request.
+        let bare: Router = Router::new().route("/payments", post(bare)).with_state(());
+        let installed = bare.clone().layer(idempotency.clone());
+        let protected: Router = Router::new()
             .route("/payments", post(protected))
-            .layer(idempotency);
+            .layer(idempotency)
+            .with_state(());
         let send = move |runtime: &tokio::runtime::Runtime, path, requests| {
-            let app = if path == Path::Bare {
-                &bare
-            } else {
-                &protected
+            let app = match path {
+                Path::Bare => &bare,
+                Path::Installed => &installed,
+                Path::First | Path::Replay | Path::NoKey => &protected,
             };
             runtime.block_on(async {
                 for _ in 0..requests {
@@ -136,12 +149,19 @@ impl App {
 
         let idempotency = Idempotency::builder(store).build();
         let app = Self::new("actix", |_, _, _| {});
-        let (bare, protected) = app.runtime.block_on(async {
-            let bare = actix_web::App::new().route("/payments", web::post().to(bare));
+        let (bare, installed, protected) = app.runtime.block_on(async {
+            let without = actix_web::App::new().route("/payments", web::post().to(bare));
+            let installed = actix_web::App::new()
+                .app_data(idempotency.clone())
+                .route("/payments", web::post().to(bare));
             let protected = actix_web::App::new()
                 .app_data(idempotency)
                 .route("/payments", web::post().to(protected));
-            (init_service(bare).await, init_service(protected).await)
+            (
+                init_service(without).await,
+                init_service(installed).await,
+                init_service(protected).await,
+            )
         });
         let send = move |runtime: &tokio::runtime::Runtime, path, requests| {
             runtime.block_on(async {
@@ -154,10 +174,10 @@ impl App {
                         request = request.insert_header(("idempotency-key", key));
                     }
                     let request = request.to_request();
-                    let response: ServiceResponse = if path == Path::Bare {
-                        bare.call(request).await
-                    } else {
-                        protected.call(request).await
+                    let response: ServiceResponse = match path {
+                        Path::Bare => bare.call(request).await,
+                        Path::Installed => installed.call(request).await,
+                        Path::First | Path::Replay | Path::NoKey => protected.call(request).await,
                     }
                     .expect("a response");
                     assert_eq!(response.status().as_u16(), 201);
@@ -196,6 +216,6 @@ fn key(path: Path) -> Option<String> {
             Some(format!("{next:08x}-0000-4000-8000-000000000000"))
         }
         Path::Replay => Some("00000000-0000-4000-8000-000000000000".to_owned()),
-        Path::Bare | Path::NoKey => None,
+        Path::Bare | Path::Installed | Path::NoKey => None,
     }
 }

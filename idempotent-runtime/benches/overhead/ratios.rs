@@ -12,14 +12,14 @@ use crate::{
 };
 
 const ROUNDS: usize = 25;
-const REQUESTS: u64 = 4_000;
+const REQUESTS: u64 = 2_000;
 
 pub(crate) fn print() {
     println!(
         "\nRatios to the bare handler: medians of {ROUNDS} interleaved rounds of {REQUESTS} requests\n"
     );
-    println!("| store | live keys | app | bare | first | replay | no key |");
-    println!("|---|---|---|---|---|---|---|");
+    println!("| store | live keys | app | bare | installed | first | replay | no key |");
+    println!("|---|---|---|---|---|---|---|---|");
     for live in [0, 10_000, 1_000_000] {
         let before = resident_bytes();
         let store = memory(live);
@@ -50,12 +50,13 @@ pub(crate) fn print() {
 
 fn print_rows(store: &str, live: u64, apps: &[App]) {
     for app in apps {
-        let [bare, first, replay, no_key] = measure(app);
+        let [bare, installed, first, replay, no_key] = measure(app);
         let ratio = |path: Duration| path.as_secs_f64() / bare.as_secs_f64();
         println!(
-            "| {store} | {live} | {} | {:.2} µs | {:.2} | {:.2} | {:.3} |",
+            "| {store} | {live} | {} | {:.2} µs | {:.3} | {:.2} | {:.2} | {:.3} |",
             app.name(),
             bare.as_secs_f64() * 1e6,
+            ratio(installed),
             ratio(first),
             ratio(replay),
             ratio(no_key),
@@ -64,8 +65,8 @@ fn print_rows(store: &str, live: u64, apps: &[App]) {
 }
 
 /// The median time of one request, for each path.
-fn measure(app: &App) -> [Duration; 4] {
-    let mut rounds: [Vec<Duration>; 4] = Default::default();
+fn measure(app: &App) -> [Duration; 5] {
+    let mut rounds: [Vec<Duration>; 5] = Default::default();
     for path in Path::ALL {
         app.send(path, REQUESTS);
     }

@@ -1,0 +1,323 @@
+//! A server of either framework, with everything a test wants to see of it.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
+};
+
+use actix_web::dev::Service as _;
+use idempotent_runtime::{
+    Idempotency, IdempotencyBuilder, ManualClock, MemoryStore, Outcome, scopes,
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    client::Request,
+    handlers::{Verified, on_actix, on_axum, verify_actix, verify_axum},
+    logs,
+    store::Steered,
+    world::World,
+};
+
+/// Which framework a test talks to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framework {
+    /// axum
+    Axum,
+    /// actix-web
+    Actix,
+}
+
+impl Framework {
+    /// A server with everything as it comes, but for the store's clock, which stands still.
+    pub async fn start(self) -> App {
+        self.setup().start().await
+    }
+
+    /// What a server is to be like.
+    pub fn setup(self) -> Setup {
+        let clock = ManualClock::default();
+        let memory = MemoryStore::builder().clock(clock.clone()).build();
+        Setup {
+            framework: self,
+            store: Steered::new(memory),
+            clock,
+            runtime: true,
+            body_limit: None,
+            configure: None,
+        }
+    }
+}
+
+/// What a server is to be like.
+#[must_use]
+#[allow(missing_debug_implementations)]
+pub struct Setup {
+    framework: Framework,
+    store: Steered,
+    clock: ManualClock,
+    runtime: bool,
+    body_limit: Option<usize>,
+    configure: Option<Configure>,
+}
+
+type Configure = Box<dyn FnOnce(IdempotencyBuilder) -> IdempotencyBuilder>;
+
+impl Setup {
+    /// On this store. It is given the clock of the setup.
+    pub fn store(mut self, store: impl FnOnce(ManualClock) -> Steered) -> Self {
+        self.store = store(self.clock.clone());
+        self
+    }
+
+    /// With a router that has no runtime.
+    pub fn without_runtime(mut self) -> Self {
+        self.runtime = false;
+        self
+    }
+
+    /// With a limit for the bodies of requests, set the framework's own way.
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = Some(bytes);
+        self
+    }
+
+    /// With other settings of the runtime.
+    pub fn configure(
+        mut self,
+        configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder + 'static,
+    ) -> Self {
+        self.configure = Some(Box::new(configure));
+        self
+    }
+
+    /// Starts the server.
+    pub async fn start(self) -> App {
+        logs::keep();
+        let events = Events::default();
+        let heard = events.clone();
+        let mut builder = Idempotency::builder(self.store.clone())
+            .scope("user", |request| {
+                request.header("x-user").map(str::to_owned)
+            })
+            .scope("device", scopes::header("x-device"))
+            .scope("bearer", scopes::bearer_token())
+            .scope("verified", scopes::extension(|Verified(who)| who.clone()))
+            .scope("path", |request| {
+                Some(format!("{} {}", request.method(), request.path()))
+            })
+            .on_event(move |event| {
+                heard.0.lock().unwrap().push(Heard {
+                    operation: event.operation.to_owned(),
+                    record: event.record.map(|record| record.to_string()),
+                    outcome: event.outcome,
+                });
+            });
+        if let Some(configure) = self.configure {
+            builder = configure(builder);
+        }
+        let idempotency = builder.build();
+        let world = World::default();
+        let wiring = Wiring {
+            framework: self.framework,
+            idempotency: self.runtime.then(|| idempotency.clone()),
+            world: world.clone(),
+            body_limit: self.body_limit,
+        };
+        let server = Server::start(wiring.clone()).await;
+        App {
+            world,
+            idempotency,
+            store: self.store,
+            clock: self.clock,
+            events,
+            wiring,
+            server,
+        }
+    }
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct App {
+    /// What its handlers do to the world.
+    pub world: World,
+    /// Its runtime.
+    pub idempotency: Idempotency,
+    /// Its store.
+    pub store: Steered,
+    /// Its store's clock.
+    pub clock: ManualClock,
+    /// What its runtime told.
+    pub events: Events,
+    wiring: Wiring,
+    server: Server,
+}
+
+impl App {
+    /// A request to it.
+    pub fn request(&self, method: &str, target: &str) -> Request {
+        Request::new(self.server.address, method, target)
+    }
+
+    /// A POST to it.
+    pub fn post(&self, target: &str) -> Request {
+        self.request("POST", target)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address
+    }
+
+    /// Ends the server with all that runs in it, as when a process is stopped; and starts
+    /// another one with the same runtime and store.
+    pub async fn restart(&mut self) {
+        let next = Server::start(self.wiring.clone()).await;
+        let mut previous = std::mem::replace(&mut self.server, next);
+        tokio::task::spawn_blocking(move || previous.stop())
+            .await
+            .unwrap();
+    }
+}
+
+/// What a runtime told.
+#[derive(Clone, Debug, Default)]
+pub struct Events(Arc<Mutex<Vec<Heard>>>);
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// Which operation.
+    pub operation: String,
+    /// The hash of the record id.
+    pub record: Option<String>,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+impl Events {
+    /// All so far.
+    #[must_use]
+    pub fn all(&self) -> Vec<Heard> {
+        self.0.lock().unwrap().clone()
+    }
+
+    /// The outcomes so far.
+    #[must_use]
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        self.all().into_iter().map(|heard| heard.outcome).collect()
+    }
+
+    /// How often this came.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> usize {
+        self.outcomes()
+            .into_iter()
+            .filter(|one| *one == outcome)
+            .count()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Wiring {
+    framework: Framework,
+    idempotency: Option<Idempotency>,
+    world: World,
+    body_limit: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    async fn start(wiring: Wiring) -> Self {
+        let (started, address) = mpsc::channel();
+        let (stop, stopped) = oneshot::channel();
+        let thread = std::thread::spawn(move || match wiring.framework {
+            Framework::Axum => serve_axum(&wiring, &started, stopped),
+            Framework::Actix => serve_actix(wiring, &started, stopped),
+        });
+        let address = tokio::task::spawn_blocking(move || address.recv().unwrap());
+        Self {
+            address: address.await.unwrap(),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    fn stop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+fn serve_axum(wiring: &Wiring, started: &mpsc::Sender<SocketAddr>, stopped: oneshot::Receiver<()>) {
+    let mut router = on_axum::router().layer(axum::Extension(wiring.world.clone()));
+    if let Some(limit) = wiring.body_limit {
+        router = router.layer(axum::extract::DefaultBodyLimit::max(limit));
+    }
+    if let Some(idempotency) = &wiring.idempotency {
+        router = router.layer(idempotency.clone());
+    }
+    let router = router.layer(axum::middleware::map_request(
+        |mut request: axum::extract::Request| async {
+            verify_axum(&mut request);
+            request
+        },
+    ));
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            started.send(listener.local_addr().unwrap()).unwrap();
+            tokio::select! {
+                served = axum::serve(listener, router) => served.unwrap(),
+                _ = stopped => {}
+            }
+        });
+}
+
+fn serve_actix(wiring: Wiring, started: &mpsc::Sender<SocketAddr>, stopped: oneshot::Receiver<()>) {
+    let app = move || {
+        let mut app = actix_web::App::new()
+            .app_data(wiring.world.clone())
+            .configure(on_actix::configure);
+        if let Some(limit) = wiring.body_limit {
+            app = app.app_data(actix_web::web::PayloadConfig::new(limit));
+        }
+        if let Some(idempotency) = &wiring.idempotency {
+            app = app.app_data(idempotency.clone());
+        }
+        app.wrap_fn(|request, service| {
+            verify_actix(&request);
+            service.call(request)
+        })
+    };
+    actix_web::rt::System::new().block_on(async {
+        let server = actix_web::HttpServer::new(app)
+            .workers(2)
+            .disable_signals()
+            .bind("127.0.0.1:0")
+            .unwrap();
+        started.send(server.addrs()[0]).unwrap();
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(async move {
+            let _ = stopped.await;
+            handle.stop(false).await;
+        });
+        server.await.unwrap();
+    });
+}

@@ -1,0 +1,20 @@
+//! What the protocol promises, over real sockets, in both frameworks. The tests are named by the
+//! section of the protocol whose rule they check; there is a file for each argument of the
+//! attribute and for each other topic.
+
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+mod execution;
+mod fingerprint;
+mod key;
+mod limits;
+mod operation;
+mod order;
+mod problems;
+mod recording;
+mod running;
+mod scope;
+mod secrets;
+mod store;
+mod wait;

@@ -136,16 +136,18 @@ fn name(input: ParseStream) -> syn::Result<Ident> {
 
 fn value(ident: &Ident, input: ParseStream) -> syn::Result<Expr> {
     let name = ident.unraw().to_string();
-    let needed = || {
-        let message = format!("`{name}` takes a value; write `{}`", example(&name));
-        syn::Error::new(ident.span(), message)
-    };
     if input.parse::<Option<Token![=]>>()?.is_none() || input.is_empty() || input.peek(Token![,]) {
-        return Err(needed());
+        let message = format!("`{name}` takes a value; write `{}`", example(&name));
+        return Err(syn::Error::new(ident.span(), message));
     }
-    // At the end of the input the parser knows no better place than the whole attribute.
-    let value = input.parse();
-    value.map_err(|error| if input.is_empty() { needed() } else { error })
+    input.parse().map_err(|error: syn::Error| {
+        // At the end of the input the parser knows no better place than the whole attribute.
+        let at_end = input.is_empty();
+        let place = if at_end { ident.span() } else { error.span() };
+        let example = example(&name);
+        let message = format!("the value of `{name}` is no expression; write `{example}`");
+        syn::Error::new(place, message)
+    })
 }
 
 fn list(ident: &Ident, input: ParseStream) -> syn::Result<Vec<Expr>> {

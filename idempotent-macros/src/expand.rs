@@ -5,7 +5,7 @@
 //! expression of the user's can name a generated variable; they name nothing that a user's module
 //! could shadow.
 
-use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Expr, GenericParam, ReturnType};
@@ -100,18 +100,27 @@ fn signature(rt: &TokenStream, policy: &Policy, handler: &AsyncFn) -> TokenStrea
     let where_clause = &generics.where_clause;
     let types = handler.params.iter().map(|param| &param.ty);
     let needs_no_header = policy.identity.needs_no_header();
-    let scope = match &policy.scope {
-        Scope::Named(name) => generated!(#rt::scope_id(#name)),
-        Scope::Global | Scope::Expression(_) => {
-            generated!(#rt::NO_SCOPE)
-        }
-    };
+    let scope = scope_id(rt, &policy.scope);
     generated! {
         #(#outer_attrs)*
         #vis async fn #name #generics (
-            __idempotent_call: #rt::Call<(#(#types,)*), { #scope }, #needs_no_header>,
+            __idempotent_call: #rt::Call<(#(#types,)*), #scope, #needs_no_header>,
         ) -> #rt::Reply
         #where_clause
+    }
+}
+
+/// The id of the scope's resolver, 0 for none. Where the compiler prints the type that it is part
+/// of, it prints the block as what stands at the block's place: the name.
+fn scope_id(rt: &TokenStream, scope: &Scope) -> TokenTree {
+    match scope {
+        Scope::Named(name) => {
+            let id = generated!(#rt::scope_id(#name));
+            let mut block = Group::new(Delimiter::Brace, id);
+            block.set_span(located_at(name.span()));
+            block.into()
+        }
+        Scope::Global | Scope::Expression(_) => Literal::u64_unsuffixed(0).into(),
     }
 }
 
@@ -177,7 +186,8 @@ fn run(rt: &TokenStream, handler: &AsyncFn, path: &TokenStream) -> TokenStream {
             use #rt::{
                 Actix as _, Axum as _, AxumNotSend as _, AxumOrActix as _, Neither as _,
             };
-            let __idempotent_framework = (&&&&&#rt::Probe(&__idempotent_run)).framework();
+            let __idempotent_framework =
+                (&&&&&#rt::Probe(&__idempotent_run)).__idempotent_framework();
             __idempotent_framework
                 .drive(__idempotent_call, &__IDEMPOTENT_POLICY, __idempotent_run)
                 .await

@@ -4,11 +4,13 @@ mod args;
 mod check;
 mod errors;
 mod expand;
+#[cfg(test)]
+mod expansions;
 mod fallback;
 mod handler;
 mod model;
 
-use proc_macro::TokenStream;
+use proc_macro2::TokenStream;
 
 /// Makes a handler of axum or actix-web safe to call again.
 ///
@@ -83,9 +85,12 @@ use proc_macro::TokenStream;
 ///
 /// # With other attributes
 ///
-/// A route macro such as `#[post("/payments")]` may stand above or below. `#[debug_handler]` and
-/// `#[instrument]` must stand below, where they are moved along with the handler. Lint levels below
-/// the attribute stay in force for the handler.
+/// A route macro such as `#[post("/payments")]` may stand above or below, and so may
+/// `#[instrument]`. `#[debug_handler]` must stand below, where it is moved along with the handler.
+/// Lint levels below the attribute stay in force for the handler.
+///
+/// When axum's router refuses a handler without naming the argument that is no extractor,
+/// `#[axum::debug_handler]` below the attribute names it.
 ///
 /// # In an `impl` block
 ///
@@ -106,11 +111,16 @@ use proc_macro::TokenStream;
 /// }
 /// ```
 #[proc_macro_attribute]
-pub fn idempotent(args: TokenStream, item: TokenStream) -> TokenStream {
-    let item: proc_macro2::TokenStream = item.into();
-    match check::check(args::parse(args.into()), handler::parse(item.clone())) {
+pub fn idempotent(
+    args: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    apply(args.into(), item.into()).into()
+}
+
+fn apply(args: TokenStream, item: TokenStream) -> TokenStream {
+    match check::check(args::parse(args), handler::parse(item.clone())) {
         Ok(checked) => expand::expand(&checked),
         Err(errors) => fallback::fallback(&errors, item),
     }
-    .into()
 }

@@ -3,7 +3,7 @@
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, Ident, PatType, Safety, Signature, Token};
+use syn::{Attribute, FnArg, Ident, PatType, Safety, Signature, Token, Type};
 
 use crate::args::RawArgs;
 use crate::errors::Errors;
@@ -32,13 +32,13 @@ pub(super) fn check(handler: Handler, args: &RawArgs, errors: &mut Errors) -> Op
 
 fn qualifiers(signature: &Signature, errors: &mut Errors) {
     let name = &signature.ident;
-    if signature.asyncness.is_none() {
+    // No function can be both.
+    if let Some(token) = &signature.constness {
+        let message = format!("`{name}` must not be `const`; write `async fn {name}`");
+        errors.push(syn::Error::new(token.span, message));
+    } else if signature.asyncness.is_none() {
         let message = format!("`{name}` must be async; write `async fn {name}`");
         errors.push(syn::Error::new(signature.fn_token.span, message));
-    }
-    if let Some(token) = &signature.constness {
-        let message = format!("`{name}` must not be `const`; remove the word");
-        errors.push(syn::Error::new(token.span, message));
     }
     if let Safety::Unsafe(token) = &signature.safety {
         let rule = "the framework calls it from safe code; move `unsafe` into its body";
@@ -76,18 +76,34 @@ fn params(
                                    function, and write one function for each case";
                     errors.push(syn::Error::new_spanned(cfg, message));
                 }
+                if let Some(and) = borrows(&param.ty) {
+                    let rule = "the framework hands them over; take a value, such as `String` for \
+                                `&str`";
+                    let message = format!("`{name}` must not borrow its parameters: {rule}");
+                    errors.push(syn::Error::new(and.span, message));
+                }
                 typed.push(param);
             }
         }
     }
     if let Some(first) = typed.get(Params::MAX) {
         let (count, max) = (typed.len(), Params::MAX);
-        let rule =
-            format!("axum calls it with up to {max}, actix-web up to 12; join some in a tuple");
+        let rule = format!("the frameworks call it with up to {max}; join some in a tuple");
         let message = format!("`{name}` has {count} parameters: {rule}");
         errors.push(syn::Error::new_spanned(&first.pat, message));
     }
     Params::new(typed)
+}
+
+/// The `&` of a reference that is not `'static`.
+fn borrows(ty: &Type) -> Option<Token![&]> {
+    match ty {
+        Type::Reference(reference) => match &reference.lifetime {
+            Some(lifetime) if lifetime.ident == "static" => None,
+            _ => Some(reference.and_token),
+        },
+        _ => None,
+    }
 }
 
 /// Which attributes stay with the function that takes the handler's place, and which go along with

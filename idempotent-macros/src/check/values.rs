@@ -56,7 +56,9 @@ pub(super) fn duration<const MIN: u64, const MAX: u64>(
     bounds: &str,
 ) -> syn::Result<Within<MIN, MAX>> {
     let written = text(given).map(LitStr::value).unwrap_or_default();
-    let duration = humantime::parse_duration(&written).map_err(|_| {
+    let duration = humantime::parse_duration(&written).ok();
+    let duration = duration.filter(|_| !has_vague_unit(&written));
+    let duration = duration.ok_or_else(|| {
         let mend = "write a duration such as `\"24h\"`, `\"30m\"`, `\"1h30m\"` or `\"7d\"`";
         wrong(argument, given, mend)
     })?;
@@ -64,6 +66,17 @@ pub(super) fn duration<const MIN: u64, const MAX: u64>(
     millis
         .and_then(Within::new)
         .ok_or_else(|| wrong(argument, given, &format!("write a duration from {bounds}")))
+}
+
+/// Months and years, whose lengths differ; and few who write `"5M"` mean five months.
+fn has_vague_unit(duration: &str) -> bool {
+    let mut units = duration.split(|each: char| !each.is_ascii_alphabetic());
+    units.any(|unit| {
+        matches!(
+            unit,
+            "months" | "month" | "M" | "years" | "year" | "yrs" | "yr" | "y"
+        )
+    })
 }
 
 pub(super) fn size(given: &Expr) -> syn::Result<MaxResponse> {

@@ -58,14 +58,14 @@ pub(super) fn constant(rt: &TokenStream, policy: &Policy) -> TokenStream {
 
 fn optional(rt: &TokenStream, value: Option<impl ToTokens>) -> TokenStream {
     value.map_or_else(
-        || generated!(#rt::Option::None),
-        |value| generated!(#rt::Option::Some(#value)),
+        || generated!(#rt::None),
+        |value| generated!(#rt::Some(#value)),
     )
 }
 
 fn millis(rt: &TokenStream, millis: u64) -> TokenStream {
     let millis = number(millis);
-    generated!(#rt::Duration::from_millis(#millis))
+    generated!(#rt::millis(#millis))
 }
 
 fn number(value: impl Into<u64>) -> Literal {

@@ -111,13 +111,13 @@ fn the_policy_is_made_of_numbers() {
         &text,
         &quote! {
             const __IDEMPOTENT_POLICY: rt::__private::Policy = rt::__private::Policy {
-                operation: rt::__private::Option::Some("pay"),
+                operation: rt::__private::Some("pay"),
                 scope: rt::__private::ScopePolicy::Global,
                 key: rt::__private::KeyPolicy::Required,
                 fingerprint: rt::__private::FingerprintPolicy::Request,
-                ttl: rt::__private::Duration::from_millis(604800000),
-                wait: rt::__private::Option::Some(rt::__private::Duration::from_millis(5000)),
-                lease: rt::__private::Duration::from_millis(30000),
+                ttl: rt::__private::millis(604800000),
+                wait: rt::__private::Some(rt::__private::millis(5000)),
+                lease: rt::__private::millis(30000),
                 on_lost: rt::__private::OnLost::Rerun,
                 release_on: rt::__private::StatusSet(&[(429, 429), (500, 599)]),
                 store_down: rt::__private::StoreDown::Refuse,
@@ -154,10 +154,7 @@ fn expressions_see_the_parameters_by_reference() {
             };
         },
     );
-    assert_has(
-        &text,
-        &quote!({ ::idempotent_runtime::__private::NO_SCOPE }, true),
-    );
+    assert_has(&text, &quote!((User, Pair, Json<New>,), 0, true>));
 }
 
 #[test]

@@ -271,8 +271,7 @@ both! {
             .open()
             .await;
         // What a panic looks like is the framework's business.
-        let hung_up = panicking.is_hung_up().await;
-        let _ = hung_up;
+        let _ = panicking.is_hung_up().await;
         request.send().await.assert_first(201);
         assert_eq!(app.world.effects(), 1);
     }

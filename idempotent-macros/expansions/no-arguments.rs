@@ -1,0 +1,4 @@
+#[idempotent(scope = "global")]
+async fn sweep() {
+    sweep_all().await;
+}

@@ -1,0 +1,193 @@
+//! Uses of the attribute under strict lints: what it generates gives no cause for a warning.
+//!
+//! `cargo clippy --tests` is what asks.
+
+#![deny(
+    clippy::pedantic,
+    missing_docs,
+    unreachable_pub,
+    unused_qualifications,
+    unused_variables,
+    warnings
+)]
+
+/// Handlers of axum.
+pub mod of_axum {
+    use axum::{
+        Json, Router,
+        extract::{Path, State},
+        http::StatusCode,
+        response::IntoResponse,
+        routing::post,
+    };
+    use idempotent_runtime::{Execution, idempotent};
+
+    /// Does nothing, and awaits nothing.
+    #[idempotent(scope = "global")]
+    pub async fn nothing() {}
+
+    /// Matches its arguments by patterns.
+    #[idempotent(scope = user, key = first, fingerprint = (first, &second))]
+    pub async fn patterns(
+        State(limit): State<u64>,
+        Path((user, _)): Path<(String, u64)>,
+        Json((mut first, second)): Json<(u64, u64)>,
+    ) -> Result<(StatusCode, Json<u64>), StatusCode> {
+        first += second;
+        if first > limit || user.is_empty() {
+            return Err(StatusCode::UNPROCESSABLE_ENTITY);
+        }
+        Ok((StatusCode::CREATED, Json(first)))
+    }
+
+    /// Uses one of its arguments in an expression only.
+    #[idempotent(scope = "user", fingerprint = amount)]
+    pub async fn every_argument(
+        execution: Execution,
+        Json(amount): Json<u64>,
+    ) -> impl IntoResponse + use<> {
+        execution.is_protected().then(|| amount.to_string());
+        StatusCode::ACCEPTED
+    }
+
+    /// Is generic.
+    #[idempotent(
+        scope = "user",
+        ttl = "1h",
+        key = "derived",
+        wait = "5s",
+        lease = "1m",
+        on_lost = "refuse",
+        release_on(5xx),
+        store_down = "run",
+        max_response = "64KiB",
+        operation = "generic",
+        crate = ::idempotent_runtime
+    )]
+    pub async fn generic<T, const LIMIT: usize>(Json(all): Json<Vec<T>>) -> Json<usize>
+    where
+        T: Send + 'static,
+    {
+        Json(all.len().min(LIMIT))
+    }
+
+    /// Has a large future.
+    #[idempotent(scope = "global")]
+    pub async fn large(Json(amount): Json<u8>) -> Json<u8> {
+        let padding = [amount; 15 * 1024];
+        tokio::task::yield_now().await;
+        Json(padding[usize::from(amount)])
+    }
+
+    /// Takes the place of another.
+    #[idempotent(scope = "global")]
+    #[deprecated = "use `nothing`"]
+    pub async fn deprecated() -> &'static str {
+        "paid"
+    }
+
+    /// Handlers in an `impl` block.
+    pub struct Api;
+
+    impl Api {
+        const LIMIT: u64 = 9;
+
+        /// Names `Self`.
+        #[idempotent(scope = Self::LIMIT)]
+        #[tracing::instrument(skip_all)]
+        pub async fn limited(Json(amount): Json<u64>) -> Json<u64> {
+            Json(amount.min(Self::LIMIT))
+        }
+
+        /// Does not name it.
+        #[idempotent(scope = "global")]
+        pub async fn unlimited(Json(amount): Json<u64>) -> Json<u64> {
+            Json(amount)
+        }
+    }
+
+    pub(crate) fn router() -> Router {
+        #[allow(deprecated)]
+        Router::new()
+            .route("/1", post(nothing))
+            .route("/2/{user}/{id}", post(patterns))
+            .route("/3", post(every_argument))
+            .route("/4", post(generic::<u64, 9>))
+            .route("/5", post(large))
+            .route("/6", post(deprecated))
+            .route("/7", post(Api::limited))
+            .route("/8", post(Api::unlimited))
+            .with_state(9)
+    }
+}
+
+/// Handlers of actix-web.
+pub mod of_actix {
+    use std::rc::Rc;
+
+    use actix_web::{HttpResponse, Responder, post, put, web};
+    use idempotent_runtime::{Execution, idempotent};
+
+    /// Does nothing, and awaits nothing.
+    #[idempotent(scope = "global")]
+    pub async fn nothing() -> HttpResponse {
+        HttpResponse::NoContent().finish()
+    }
+
+    /// Has its route below.
+    #[idempotent(scope = user, key = first, fingerprint = (first, second))]
+    #[post("/below/{user}")]
+    pub async fn below(
+        user: web::Path<String>,
+        web::Json((mut first, second)): web::Json<(u64, u64)>,
+    ) -> actix_web::Result<web::Json<u64>> {
+        first += second;
+        if user.is_empty() {
+            return Err(actix_web::error::ErrorUnprocessableEntity("nobody"));
+        }
+        Ok(web::Json(first))
+    }
+
+    /// Has its route above.
+    #[put("/above")]
+    #[idempotent(scope = "user")]
+    pub async fn above(execution: Execution, amount: web::Json<u64>) -> impl Responder {
+        execution.is_protected().then(|| amount.to_string())
+    }
+
+    /// Stays in its thread.
+    #[idempotent(scope = "global")]
+    pub async fn not_send(body: String) -> String {
+        let body = Rc::new(body);
+        actix_web::rt::task::yield_now().await;
+        body.to_uppercase()
+    }
+
+    /// Handlers in an `impl` block.
+    pub struct Api;
+
+    impl Api {
+        const LIMIT: u64 = 9;
+
+        /// Names `Self`.
+        #[idempotent(scope = Self::LIMIT)]
+        pub async fn limited(amount: web::Json<u64>) -> web::Json<u64> {
+            web::Json(amount.min(Self::LIMIT))
+        }
+    }
+
+    pub(crate) fn routes(config: &mut web::ServiceConfig) {
+        config
+            .service(below)
+            .service(above)
+            .route("/1", web::post().to(nothing))
+            .route("/2", web::post().to(not_send))
+            .route("/3", web::post().to(Api::limited));
+    }
+}
+
+#[test]
+fn handlers_can_be_mounted() {
+    let _ = of_axum::router();
+    let _ = actix_web::App::new().configure(of_actix::routes);
+}

@@ -1,0 +1,8 @@
+use idempotent_runtime::idempotent;
+
+#[idempotent(scope = "global", ttl("24h"))]
+async fn pay() -> &'static str {
+    "paid"
+}
+
+fn main() {}

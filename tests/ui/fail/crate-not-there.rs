@@ -1,0 +1,8 @@
+use idempotent_runtime::idempotent;
+
+#[idempotent(scope = "global", crate = elsewhere::idempotent_runtime)]
+async fn pay() -> &'static str {
+    "paid"
+}
+
+fn main() {}

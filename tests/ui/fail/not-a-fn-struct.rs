@@ -1,0 +1,6 @@
+use idempotent_runtime::idempotent;
+
+#[idempotent(scope = "global")]
+struct Payment;
+
+fn main() {}

@@ -9,27 +9,27 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{
     core::{
         fingerprint::Fingerprint,
         key::Key,
-        policy::{Policy, StoreDown},
+        policy::{OnLost, Policy, StoreDown},
         problem::{Problem, RenderedProblem},
         protocol::{self, Conclusion, Decision, Ending, Found, PANIC_STATUS},
         record::{Claim, RecordId},
         response::StoredResponse,
     },
     event::Outcome,
-    execution::{Claimed, RunState},
-    runtime::{AnyStore, Inner, StoreFuture},
+    execution::{Answered, Claimed, End, RunState},
+    runtime::{AnyStore, Inner, Running, StoreFuture},
     store::{ClaimAnswer, Completion, Fence, StoreError},
     web::Recordable,
 };
 
-/// The first and the longest pause between attempts to record an outcome.
-const COMPLETION_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+/// The first and the longest pause between attempts to tell the store of an outcome.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 /// How often a waiter asks a store that cannot wake it.
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 
@@ -88,6 +88,8 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
                     error = &error as &dyn std::error::Error,
                     "the idempotency store could not be asked for a claim",
                 );
+                // It may have been granted all the same, and the answer was lost.
+                spawn(release_later(Arc::clone(inner), claim));
                 if policy.store_down == StoreDown::Run {
                     report(Outcome::UnprotectedStoreDown);
                     return Begun::Unprotected;
@@ -96,9 +98,12 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
                 return refuse(inner, &Problem::StoreUnavailable);
             }
         };
-        let running = matches!(found, Found::Running { .. });
+        let lease_left = match found {
+            Found::Running { lease_left, .. } => Some(lease_left),
+            Found::Done { .. } | Found::Lost { .. } => None,
+        };
         if wait.is_none()
-            && running
+            && lease_left.is_some()
             && let Some(longest) = policy.wait
             && let Some(place) = inner.start_waiting()
         {
@@ -109,9 +114,12 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
         let decision = protocol::decide(policy, wanted.fingerprint, found, may_wait);
         match (decision, deadline) {
             (Decision::Wait, Some(deadline)) => {
-                // A deadline that passes is seen by the next round. In a box, because most requests
+                // Nobody tells when a lease ends. A time that passes is seen by the next round. In a
+                // box, because most requests
                 // do not wait and need not carry the room for it.
-                let _ = Box::pin(timeout_at(deadline, ended(inner, &claim))).await;
+                let lease_end = lease_left.flatten().map(|left| Instant::now() + left);
+                let until = lease_end.map_or(deadline, |end| end.min(deadline));
+                let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
             }
             (Decision::Replay(response), deadline) => {
                 report(match deadline {
@@ -177,17 +185,42 @@ impl Drop for Claiming<'_> {
             return;
         };
         let (inner, claim) = (Arc::clone(self.inner), *self.claim);
+        let release = release_later(inner, claim);
         spawn(async move {
-            if let Ok(ClaimAnswer::Claimed) = answer.await {
-                // On failure the lease ends the claim.
-                let _ = Arc::clone(&inner.store).release(claim).await;
+            let answer = answer.await;
+            if matches!(
+                answer,
+                Ok(ClaimAnswer::Claimed) | Err(StoreError::Unavailable(_))
+            ) {
+                release.await;
             }
         });
     }
 }
 
+/// Frees a key under which nothing has happened, and tries for as long as the lease lasts: after
+/// that the claim ends by itself, or, in a store without leases, is ended here.
+fn release_later(inner: Arc<Inner>, claim: Claim) -> impl Future<Output = ()> + Send {
+    // `drain` waits for it from now on, and not from when it is first polled.
+    let running = inner.running();
+    async move {
+        let [mut pause, longest] = PAUSES;
+        let deadline = Instant::now() + claim.lease;
+        while Instant::now() < deadline {
+            if Arc::clone(&inner.store).release(claim).await.is_ok() {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+        let on_lost = OnLost::Rerun;
+        inner.store.abandon(&Claim { on_lost, ..claim });
+        drop(running);
+    }
+}
+
 /// Hands work to the runtime of the current task, if there still is one.
-fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+pub(crate) fn spawn(future: impl Future<Output = ()> + Send + 'static) {
     if let Ok(runtime) = tokio::runtime::Handle::try_current() {
         runtime.spawn(future);
     }
@@ -196,14 +229,15 @@ fn spawn(future: impl Future<Output = ()> + Send + 'static) {
 /// A claim that is held. Dropped without an outcome, it is abandoned.
 pub(crate) struct RunGuard {
     state: Arc<RunState>,
+    _running: Running,
     /// Whether the store knows the outcome, or must not be told that there is none.
     settled: bool,
 }
 
 impl RunGuard {
     fn new(state: Arc<RunState>) -> Self {
-        state.runtime.0.run_started();
         Self {
+            _running: state.runtime.0.running(),
             state,
             settled: false,
         }
@@ -226,11 +260,11 @@ impl RunGuard {
 
 impl Drop for RunGuard {
     fn drop(&mut self) {
-        if !self.settled {
-            self.report(Outcome::Abandoned);
+        // What was committed has happened, and is not to be done again.
+        if !self.settled && !self.state.is_committed() {
             self.store().abandon(&self.claim());
+            self.report(Outcome::Abandoned);
         }
-        self.state.runtime.0.run_ended();
     }
 }
 
@@ -238,8 +272,8 @@ impl Drop for RunGuard {
 enum Verdict {
     Release,
     Record(StoredResponse, Outcome),
-    /// The handler has told it by itself.
-    Committed(StoredResponse),
+    /// The handler has told it by itself, and had this answer.
+    Committed(StoredResponse, Answered),
 }
 
 /// Runs the handler to its end and settles its claim. The caller sees to it that this future is
@@ -298,13 +332,16 @@ async fn produce<R: Recordable>(
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> (R, Verdict) {
     let response = handler.await;
-    if let Some(committed) = state.committed() {
-        return (response, Verdict::Committed(committed.clone()));
-    }
+    let released = match state.end() {
+        End::Returned { released } => released,
+        End::Committed(committed, answered) => {
+            return (response, Verdict::Committed(committed, answered));
+        }
+    };
     let policy = state.claimed().policy;
     let ending = Ending::Returned {
         status: response.status(),
-        released: state.is_released(),
+        released,
     };
     match protocol::conclude(policy, ending) {
         Conclusion::Release => (response, Verdict::Release),
@@ -316,8 +353,8 @@ async fn produce<R: Recordable>(
 }
 
 fn after_panic(state: &RunState) -> Verdict {
-    if let Some(committed) = state.committed() {
-        return Verdict::Committed(committed.clone());
+    if let End::Committed(committed, answered) = state.end() {
+        return Verdict::Committed(committed, answered);
     }
     match protocol::conclude(state.claimed().policy, Ending::Panicked) {
         Conclusion::Release => Verdict::Release,
@@ -335,44 +372,50 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
     let (response, outcome) = match verdict {
         Verdict::Release => {
             match guard.store().release(claim).await {
-                Ok(Fence::Passed) => {
-                    guard.settled = true;
+                Ok(Fence::Passed) => guard.report(Outcome::Released),
+                Ok(Fence::Fenced) => guard.state.report_fenced(),
+                Err(error) => {
+                    tracing::warn!(
+                        record = %claim.id.short_hash(),
+                        error = &error as &dyn std::error::Error,
+                        "a key could not be released and will be tried again",
+                    );
                     guard.report(Outcome::Released);
+                    spawn(release_later(Arc::clone(&guard.state.runtime.0), claim));
                 }
-                Ok(Fence::Fenced) => {
-                    guard.settled = true;
-                    guard.report(Outcome::Fenced);
-                }
-                // The claim is left to its lease, as that of a run without an outcome.
-                Err(error) => tracing::warn!(
-                    record = %claim.id.short_hash(),
-                    error = &error as &dyn std::error::Error,
-                    "a key could not be released",
-                ),
             }
+            guard.settled = true;
             return None;
         }
-        Verdict::Committed(_) if guard.state.is_stored() => {
+        Verdict::Committed(_, Answered::Stored) => {
             guard.settled = true;
             guard.report(Outcome::Executed);
             return None;
         }
-        Verdict::Committed(response) => (response, Outcome::Executed),
+        // Another run's outcome counts, even if nothing is left of it by now: this one was told so,
+        // and may have undone what it did.
+        Verdict::Committed(_, Answered::Fenced(found)) => {
+            guard.settled = true;
+            guard.state.report_fenced();
+            return Some(found);
+        }
+        Verdict::Committed(response, Answered::Unknown) => (response, Outcome::Executed),
         Verdict::Record(response, outcome) => (response, outcome),
+    };
+    let outcome = if response.is_tombstone() {
+        Outcome::Tombstoned
+    } else {
+        outcome
     };
     // From here on the effect is known to have happened: whatever fails, the key is not freed.
     guard.settled = true;
     match guard.state.complete(response.clone()).await {
         Ok(Completion::Stored) => {
-            guard.report(if response.is_tombstone() {
-                Outcome::Tombstoned
-            } else {
-                outcome
-            });
+            guard.report(outcome);
             None
         }
         Ok(Completion::Fenced(found)) => {
-            guard.report(Outcome::Fenced);
+            guard.state.report_fenced();
             Some(found)
         }
         Err(error) => {
@@ -382,9 +425,9 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
                 "an outcome could not be recorded and will be tried again",
             );
             guard.report(Outcome::CompletionDelayed);
-            spawn(async {
+            spawn(async move {
                 let state = Arc::clone(&guard.state);
-                renewing(&state, pin!(complete_later(guard, response))).await;
+                renewing(&state, pin!(complete_later(guard, response, outcome))).await;
             });
             None
         }
@@ -393,16 +436,16 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
 
 /// Tries to record an outcome until the store takes it. Gives up when the record would have
 /// expired.
-async fn complete_later(guard: RunGuard, response: StoredResponse) {
-    let [mut pause, longest] = COMPLETION_PAUSES;
+async fn complete_later(guard: RunGuard, response: StoredResponse, outcome: Outcome) {
+    let [mut pause, longest] = PAUSES;
     let claim = guard.claim();
     let deadline = Instant::now() + claim.ttl;
     while Instant::now() < deadline {
         sleep(pause).await;
         pause = (pause * 2).min(longest);
         match guard.state.complete(response.clone()).await {
-            Ok(Completion::Stored) => return guard.report(Outcome::Executed),
-            Ok(Completion::Fenced(_)) => return guard.report(Outcome::Fenced),
+            Ok(Completion::Stored) => return guard.report(outcome),
+            Ok(Completion::Fenced(_)) => return guard.state.report_fenced(),
             Err(_) => {}
         }
     }
@@ -430,24 +473,37 @@ async fn renewing<T>(state: &Arc<RunState>, mut run: Pin<&mut impl Future<Output
 }
 
 /// Renews a lease for as long as there is one.
+///
+/// A renewal that fails or does not answer is tried again soon: several times before the lease
+/// ends.
 async fn renew(state: Arc<RunState>) {
-    let Claimed { policy, claim, .. } = state.claimed();
+    let claim = state.claimed().claim;
+    let (regular, soon) = (claim.lease / 3, claim.lease / 12);
+    let mut pause = regular;
     loop {
-        sleep(claim.lease / 3).await;
-        match Arc::clone(&state.runtime.0.store).renew(*claim).await {
-            Ok(Fence::Passed) => {}
+        sleep(pause).await;
+        let renewal = Arc::clone(&state.runtime.0.store).renew(claim);
+        pause = match timeout(regular, renewal).await {
+            Ok(Ok(Fence::Passed)) => regular,
             // Not lost, but ended by this very run.
-            Ok(Fence::Fenced) if state.is_ending() => return,
-            Ok(Fence::Fenced) => {
-                state.report(policy, Some(claim.id.short_hash()), Outcome::Fenced);
-                return;
+            Ok(Ok(Fence::Fenced)) if state.is_ending() => return,
+            Ok(Ok(Fence::Fenced)) => return state.report_fenced(),
+            Ok(Err(error)) => {
+                tracing::warn!(
+                    record = %claim.id.short_hash(),
+                    error = &error as &dyn std::error::Error,
+                    "a lease could not be renewed and will be tried again",
+                );
+                soon
             }
-            Err(error) => tracing::warn!(
-                record = %claim.id.short_hash(),
-                error = &error as &dyn std::error::Error,
-                "a lease could not be renewed and will be tried again",
-            ),
-        }
+            Err(_) => {
+                tracing::warn!(
+                    record = %claim.id.short_hash(),
+                    "the store did not answer a renewal in time; it will be tried again",
+                );
+                soon
+            }
+        };
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -12,6 +12,7 @@ use crate::{
     core::{
         key::Key,
         policy::Policy,
+        protocol::Found,
         record::{Claim, ShortHash},
         response::StoredResponse,
     },
@@ -49,10 +50,31 @@ pub(crate) struct RunState {
     pub(crate) target: Target,
     /// Set when the claim is granted.
     claimed: OnceLock<Claimed>,
-    released: AtomicBool,
-    committed: OnceLock<StoredResponse>,
-    stored: AtomicBool,
+    progress: Mutex<Progress>,
+    /// Whether the store is being told, or was told, of the outcome.
     ending: AtomicBool,
+    fenced: AtomicBool,
+}
+
+/// How far a run has come, in one step each: of a commit and the handler's return one is first.
+enum Progress {
+    Running { released: bool },
+    Committed(StoredResponse, Answered),
+    Ended,
+}
+
+/// What the store has said to a commit.
+pub(crate) enum Answered {
+    /// Nothing, or not yet.
+    Unknown,
+    Stored,
+    Fenced(Found),
+}
+
+/// What a run has come to when its handler is at its end.
+pub(crate) enum End {
+    Returned { released: bool },
+    Committed(StoredResponse, Answered),
 }
 
 pub(crate) struct Claimed {
@@ -89,43 +111,43 @@ impl Execution {
     ///
     /// # Errors
     ///
-    /// [`CommitError::Fenced`] when the run lost its claim to another, and
-    /// [`CommitError::Twice`] when a response was committed before.
+    /// [`CommitError::Fenced`] when the run lost its claim to another,
+    /// [`CommitError::Twice`] when a response was committed before, and
+    /// [`CommitError::Ended`] when the handler has returned before: its response counts.
     pub async fn commit<R: Recordable>(&self, response: R) -> Result<R, CommitError> {
         let Some((state, claimed)) = self.run() else {
             return Ok(response);
         };
-        if state.committed.get().is_some() {
-            return Err(CommitError::Twice);
-        }
         let (response, stored) = response.record(claimed.policy.max_response).await;
-        if state.committed.set(stored.clone()).is_err() {
-            return Err(CommitError::Twice);
-        }
-        state.set_ending();
-        match state.complete(stored).await {
-            Ok(Completion::Stored) => {
-                state.stored.store(true, Ordering::Release);
-                Ok(response)
-            }
-            Ok(Completion::Fenced(_)) => Err(CommitError::Fenced),
+        state.start_commit(&stored)?;
+        let answered = match state.complete(stored).await {
+            Ok(Completion::Stored) => Answered::Stored,
+            Ok(Completion::Fenced(found)) => Answered::Fenced(found),
             Err(error) => {
                 tracing::warn!(
                     record = %claimed.claim.id.short_hash(),
                     error = &error as &dyn std::error::Error,
                     "a commit could not be recorded and will be tried again",
                 );
-                Ok(response)
+                Answered::Unknown
             }
+        };
+        let is_fenced = matches!(answered, Answered::Fenced(_));
+        state.answer_commit(answered);
+        if is_fenced {
+            return Err(CommitError::Fenced);
         }
+        Ok(response)
     }
 
     /// Says that nothing has happened: the key becomes free when the handler returns, and a
     /// retry runs the handler again. Has no effect after a [`commit`](Self::commit), nor on a
     /// run that then panics.
     pub fn release(&self) {
-        if let Some((state, _)) = self.run() {
-            state.released.store(true, Ordering::Release);
+        if let Some((state, _)) = self.run()
+            && let Progress::Running { released } = &mut *state.progress()
+        {
+            *released = true;
         }
     }
 
@@ -141,10 +163,9 @@ impl RunState {
             runtime,
             target,
             claimed: OnceLock::new(),
-            released: AtomicBool::new(false),
-            committed: OnceLock::new(),
-            stored: AtomicBool::new(false),
+            progress: Mutex::new(Progress::Running { released: false }),
             ending: AtomicBool::new(false),
+            fenced: AtomicBool::new(false),
         }
     }
 
@@ -165,17 +186,44 @@ impl RunState {
             .expect("the engine takes note of the claim before it makes the guard that asks")
     }
 
-    pub(crate) fn is_released(&self) -> bool {
-        self.released.load(Ordering::Acquire)
+    fn progress(&self) -> MutexGuard<'_, Progress> {
+        // Nothing that holds it can panic.
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn committed(&self) -> Option<&StoredResponse> {
-        self.committed.get()
+    fn start_commit(&self, response: &StoredResponse) -> Result<(), CommitError> {
+        let mut progress = self.progress();
+        match *progress {
+            Progress::Running { .. } => {
+                *progress = Progress::Committed(response.clone(), Answered::Unknown);
+                self.set_ending();
+                Ok(())
+            }
+            Progress::Committed(..) => Err(CommitError::Twice),
+            Progress::Ended => Err(CommitError::Ended),
+        }
     }
 
-    /// Whether the committed response is known to be in the store.
-    pub(crate) fn is_stored(&self) -> bool {
-        self.stored.load(Ordering::Acquire)
+    fn answer_commit(&self, answer: Answered) {
+        // A handler that has returned meanwhile has asked the store by itself.
+        if let Progress::Committed(_, answered) = &mut *self.progress() {
+            *answered = answer;
+        }
+    }
+
+    /// Takes note that the handler is at its end: nothing can be committed any more.
+    pub(crate) fn end(&self) -> End {
+        match std::mem::replace(&mut *self.progress(), Progress::Ended) {
+            Progress::Running { released } => End::Returned { released },
+            Progress::Committed(response, answered) => End::Committed(response, answered),
+            // It is at its end for the second time, because its response panicked.
+            Progress::Ended => End::Returned { released: false },
+        }
+    }
+
+    /// Whether a response was committed and the handler is still running.
+    pub(crate) fn is_committed(&self) -> bool {
+        matches!(*self.progress(), Progress::Committed(..))
     }
 
     /// Takes note that the store is about to be told of the outcome: from now on, that the claim
@@ -194,6 +242,14 @@ impl RunState {
     ) -> Result<Completion, StoreError> {
         let store = Arc::clone(&self.runtime.0.store);
         store.complete(self.claimed().claim, response).await
+    }
+
+    /// Tells, once for each run, that its claim was lost.
+    pub(crate) fn report_fenced(&self) {
+        if !self.fenced.swap(true, Ordering::AcqRel) {
+            let Claimed { policy, claim, .. } = self.claimed();
+            self.report(policy, Some(claim.id.short_hash()), Outcome::Fenced);
+        }
     }
 
     pub(crate) fn report(&self, policy: &Policy, record: Option<ShortHash>, outcome: Outcome) {
@@ -221,6 +277,8 @@ pub enum CommitError {
     Fenced,
     /// A response was committed before; that one stays.
     Twice,
+    /// The handler has returned before, and its response counts.
+    Ended,
 }
 
 impl fmt::Display for CommitError {
@@ -228,6 +286,7 @@ impl fmt::Display for CommitError {
         formatter.write_str(match self {
             Self::Fenced => "the run lost its claim to another run, whose outcome counts",
             Self::Twice => "a response of this run was committed before",
+            Self::Ended => "the run has ended before, and its response counts",
         })
     }
 }

@@ -53,7 +53,9 @@
 //! because nobody can know how far it came. Status, body bytes and headers are kept, but not the
 //! headers of the connection, `Date`, `Content-Length` and `Set-Cookie`. A body over
 //! `max_response` and an event stream go to the first caller whole, and leave a record without
-//! body: a retry is told 409 `response-not-kept` and the handler does not run again.
+//! body: a retry is told 409 `response-not-kept` and the handler does not run again. So does a
+//! response with trailers. A stream of another type is held back until it has ended or has grown
+//! over `max_response`; do not protect a handler whose stream never ends.
 //!
 //! A handler that must say more takes an [`Execution`] among its arguments.
 //!

@@ -137,8 +137,8 @@ impl Idempotency {
 impl IdempotencyBuilder {
     /// Registers the resolver of `scope = "name"`: who the caller of a request is.
     ///
-    /// It answers `None` for a request without a known caller, which is then refused (401
-    /// `caller-unknown`) before the handler runs. It is asked once for each request with a key,
+    /// It answers `None` (or an empty text) for a request without a known caller, which is then
+    /// refused (401 `caller-unknown`) before the handler runs. It is asked once for each request with a key,
     /// before the handler's extractors run, and must depend on nothing but the request. A name
     /// that is registered twice keeps the last resolver.
     ///
@@ -239,14 +239,10 @@ impl Inner {
         Some(&named.resolver)
     }
 
-    pub(crate) fn run_started(&self) {
+    /// Something that `drain` waits for, until it is dropped.
+    pub(crate) fn running(self: &Arc<Self>) -> Running {
         self.running.fetch_add(1, Ordering::SeqCst);
-    }
-
-    pub(crate) fn run_ended(&self) {
-        if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.idle.notify_waiters();
-        }
+        Running(Arc::clone(self))
     }
 
     /// A place among those who may wait, or `None` when all are taken.
@@ -293,6 +289,17 @@ impl Inner {
                 record,
                 outcome,
             });
+        }
+    }
+}
+
+/// What `drain` waits for.
+pub(crate) struct Running(Arc<Inner>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.idle.notify_waiters();
         }
     }
 }

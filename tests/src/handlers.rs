@@ -181,6 +181,9 @@ async fn perform<R: Reply>(context: Context, sent: impl AsRef<[u8]>) -> R {
             }
         }
     }
+    if plan.keep {
+        world.keep(execution.clone());
+    }
     if plan.commit_twice {
         match execution.commit(text(200, "second".to_owned())).await {
             Ok(_) => world.note("committed twice"),

@@ -9,6 +9,7 @@ use std::{
     },
 };
 
+use idempotent_runtime::Execution;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
@@ -23,6 +24,7 @@ struct Inner {
     entered: watch::Sender<usize>,
     gates: Mutex<HashMap<String, watch::Sender<bool>>>,
     seen: Mutex<Vec<String>>,
+    kept: Mutex<Option<Execution>>,
 }
 
 impl Default for World {
@@ -32,6 +34,7 @@ impl Default for World {
             entered: watch::Sender::new(0),
             gates: Mutex::default(),
             seen: Mutex::default(),
+            kept: Mutex::default(),
         }))
     }
 }
@@ -91,6 +94,22 @@ impl World {
         self.0.seen.lock().unwrap().push(what.into());
     }
 
+    /// A handler leaves its handle.
+    pub fn keep(&self, execution: Execution) {
+        *self.0.kept.lock().unwrap() = Some(execution);
+    }
+
+    /// The handle that a handler has left.
+    ///
+    /// # Panics
+    ///
+    /// No handler has left one.
+    #[must_use]
+    pub fn kept(&self) -> Execution {
+        let kept = self.0.kept.lock().unwrap();
+        kept.clone().expect("a handler has left its handle")
+    }
+
     /// What handlers noted.
     #[must_use]
     pub fn notes(&self) -> Vec<String> {
@@ -121,6 +140,8 @@ pub struct Plan {
     pub panics: Option<Panics>,
     /// Commits a response of this status and body after the effect.
     pub commit: Option<(u16, String)>,
+    /// Leaves its handle where the test finds it, for after the handler.
+    pub keep: bool,
     /// Commits another response after that, and answers 500 if that succeeds.
     pub commit_twice: bool,
     /// Says, after the effect and a commit, that nothing has happened.

@@ -53,7 +53,8 @@ impl RecordId {
         &self.0
     }
 
-    /// What logs and metrics call the key: it tells records apart and gives nothing away.
+    /// What logs and metrics call the key: it tells records apart, and nobody can read the key
+    /// from it. Whoever knows the caller can still try out keys that are easy to guess.
     #[must_use]
     pub fn short_hash(&self) -> ShortHash {
         ShortHash(std::array::from_fn(|index| self.0[index]))
@@ -104,7 +105,8 @@ impl OwnerToken {
 
 impl fmt::Debug for OwnerToken {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "OwnerToken({:032x})", self.0)
+        // Enough to tell owners apart, not enough to pose as one.
+        write!(formatter, "OwnerToken({:04x}…)", self.0 & 0xffff)
     }
 }
 

@@ -24,7 +24,7 @@
 //!     }
 //! }
 //!
-//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! # #[tokio::main(flavor = "multi_thread", worker_threads = 2)] async fn main() {
 //! check(&Memory(ManualClock::default())).await;
 //! # }
 //! ```
@@ -40,7 +40,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task::JoinSet,
+    time::timeout,
+};
 
 use super::{ClaimAnswer, Completion, Fence, Store, StoreError};
 use crate::core::{
@@ -80,8 +84,13 @@ const FINGERPRINT: Fingerprint = Fingerprint::from_bytes([7; 32]);
 ///
 /// # Panics
 ///
-/// On the first one that does not hold, naming it.
+/// On the first one that does not hold, naming it; and on a runtime with one thread, where races
+/// cannot be seen.
 pub async fn check<H: Harness>(harness: &H) {
+    assert!(
+        Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread,
+        "the contract is checked on a multi-threaded runtime"
+    );
     a_claim_is_granted_once(&harness.store().await).await;
     of_many_claims_one_is_granted(harness.store().await).await;
     a_record_is_given_as_it_was_stored(&harness.store().await).await;
@@ -490,6 +499,11 @@ async fn a_claim_lives_for_its_lease<H: Harness>(harness: &H) {
         matches!(answer, ClaimAnswer::Found(Found::Lost { fingerprint }) if fingerprint == FINGERPRINT),
         "a lost claim with `refuse` is lost, not {answer:?}"
     );
+    // A run that was only slow: nobody else ran, so its outcome is the outcome.
+    let stored = response("late, and alone");
+    assert_eq!(complete(&store, &refuse, &stored).await, Completion::Stored);
+    let answer = claim(&store, &rival(&refuse)).await;
+    assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
 }
 
 async fn an_abandoned_claim_is_lost<H: Harness>(harness: &H) {

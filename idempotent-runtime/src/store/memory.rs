@@ -324,7 +324,9 @@ impl Shard {
             }
             self.remove(&claim.id, budget);
         }
-        let reserved = ENTRY_BYTES + HEADER_BYTES + claim.max_response;
+        let reserved = claim
+            .max_response
+            .saturating_add(ENTRY_BYTES + HEADER_BYTES);
         budget.reserve(reserved)?;
         let bell = None;
         self.slots.insert(
@@ -477,10 +479,22 @@ impl State {
 impl Budget {
     /// Takes room for one entry of so many bytes, if there is.
     fn reserve(&self, bytes: u64) -> Result<(), StoreError> {
-        let entries = self.entries.fetch_add(1, Ordering::Relaxed);
-        let taken = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        if entries >= self.max_entries || taken.saturating_add(bytes) > self.max_bytes {
-            self.give_back(bytes);
+        let relaxed = Ordering::Relaxed;
+        let fits = |taken: u64| {
+            taken
+                .checked_add(bytes)
+                .filter(|sum| *sum <= self.max_bytes)
+        };
+        let one_more = |taken: usize| (taken < self.max_entries).then_some(taken + 1);
+        if self.bytes.fetch_update(relaxed, relaxed, fits).is_err() {
+            return Err(StoreError::Full);
+        }
+        if self
+            .entries
+            .fetch_update(relaxed, relaxed, one_more)
+            .is_err()
+        {
+            self.bytes.fetch_sub(bytes, relaxed);
             return Err(StoreError::Full);
         }
         Ok(())

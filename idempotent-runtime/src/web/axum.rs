@@ -29,7 +29,7 @@ use crate::{
     core::{
         policy::Policy, problem::RenderedProblem, protocol::can_keep, response::StoredResponse,
     },
-    engine::{Answer, Begun, Detachable, execute},
+    engine::{Answer, Begun, Detachable, execute, spawn},
     execution::{CommitError, Execution},
     runtime::Idempotency,
 };
@@ -250,7 +250,9 @@ where
                 },
                 state,
                 |run| {
-                    tokio::spawn(run);
+                    spawn(async {
+                        run.await;
+                    });
                 },
             );
             Driven::Protected { protected }
@@ -409,7 +411,8 @@ impl Recordable for Response {
                             break (false, None);
                         }
                     }
-                    Err(trailers) => break (true, Some(Ok(trailers))),
+                    // A record has no place for trailers, and a response is not whole without.
+                    Err(trailers) => break (false, Some(Ok(trailers))),
                 },
                 // It goes to the first caller as it is, failure included.
                 Some(Err(error)) => break (false, Some(Err(error))),

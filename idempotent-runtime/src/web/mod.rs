@@ -263,7 +263,7 @@ impl CallHead {
     #[must_use]
     pub fn scope(mut self, value: &(impl Display + ?Sized)) -> Self {
         if let CallKind::Keyed(keyed) = &mut self.kind {
-            keyed.scope = Caller::Known(value.to_string());
+            keyed.scope = Caller::of(value.to_string());
         }
         self
     }
@@ -330,6 +330,15 @@ enum Caller {
 }
 
 impl Caller {
+    /// An empty value names nobody: it must not be a caller that all who leave it empty share.
+    fn of(value: String) -> Self {
+        if value.is_empty() {
+            Self::Unknown
+        } else {
+            Self::Known(value)
+        }
+    }
+
     fn take(&mut self) -> Self {
         std::mem::replace(self, Self::Anybody)
     }
@@ -379,7 +388,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
         0 => Caller::Anybody,
         _ => match runtime.0.resolver(SCOPE) {
             None => Caller::NoResolver,
-            Some(resolver) => resolver(&head).map_or(Caller::Unknown, Caller::Known),
+            Some(resolver) => resolver(&head).map_or(Caller::Unknown, Caller::of),
         },
     };
     let form = head.content_type().filter(|value| {

@@ -60,7 +60,7 @@ impl Harness for Faultless {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec9_the_memory_store_keeps_the_contract() {
     check(&Memory(ManualClock::default())).await;
 }
@@ -70,7 +70,7 @@ async fn sec9_the_memory_store_keeps_the_contract_under_threads() {
     check(&Memory(ManualClock::default())).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sec9_the_store_of_these_tests_keeps_the_contract() {
     check(&Faultless(Memory(ManualClock::default()))).await;
 }

@@ -1,6 +1,6 @@
 //! §6: the handler's own handle on its run.
 
-use idempotent_runtime::Outcome;
+use idempotent_runtime::{CommitError, Outcome};
 use idempotent_tests::{Fault, Panics, Plan, Verb, both, eventually, soon};
 
 both! {
@@ -309,6 +309,56 @@ both! {
         assert_eq!(of("protected false, key None"), 5);
         assert_eq!(of("committed twice"), 5);
         assert_eq!(app.store.calls(Verb::Complete).len(), 0);
-        assert_eq!(app.store.calls(Verb::Release).len(), 0);
+        // But for the claim of which no answer came, nothing is released.
+        let asked = app.store.calls(Verb::Claim)[0].1.owner;
+        let released = app.store.calls(Verb::Release);
+        assert!(released.iter().all(|(_, claim)| claim.owner == asked));
+    }
+
+    async fn sec2_a_fenced_commit_is_not_recorded_even_when_the_winner_is_gone(
+        framework: Framework,
+    ) {
+        let app = framework.start().await;
+        let request = app.post("/pay").key("k");
+        let plan = Plan {
+            gate: Some("lost".to_owned()),
+            ..Plan::commit(201, "undone")
+        };
+        let mut lost = request.clone().plan(&plan).open().await;
+        app.world.entered(1).await;
+        app.store.lose(&app.store.calls(Verb::Claim)[0].1);
+        let winner = request.clone().plan(&Plan::gate("winner")).open().await;
+        app.world.entered(2).await;
+        app.world.open("lost");
+        // The winner was running when the commit came.
+        lost.response().await.assert_problem(409, "in-flight");
+        assert_eq!(app.store.calls(Verb::Complete).len(), 1);
+        app.store.lose(&app.store.calls(Verb::Claim)[1].1);
+        drop(winner);
+        request.send().await.assert_first(201);
+        app.world.open("winner");
+        soon("all runs have ended", app.idempotency.drain()).await;
+    }
+
+    async fn sec6_nothing_is_committed_after_the_handler_has_returned(framework: Framework) {
+        let app = framework.start().await;
+        for (key, status) in [("recorded", 202), ("released", 503)] {
+            let request = app.post("/pay").key(key);
+            let plan = Plan {
+                keep: true,
+                ..Plan::status(status)
+            };
+            let first = request.clone().plan(&plan).send().await;
+            first.assert_first(status);
+            let late = ::axum::response::Response::default();
+            let refused = app.world.kept().commit(late).await;
+            assert_eq!(refused.err(), Some(CommitError::Ended), "{key}");
+            let retry = request.plan(&Plan::status(201)).send().await;
+            if status == 202 {
+                retry.assert_replay_of(&first);
+            } else {
+                retry.assert_first(201);
+            }
+        }
     }
 }

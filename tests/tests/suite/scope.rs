@@ -20,6 +20,15 @@ both! {
         }
     }
 
+    async fn sec5_an_empty_value_names_nobody(framework: Framework) {
+        let app = framework.start().await;
+        for path in ["/scope/user", "/scope/expression"] {
+            let nobody = app.post(path).user("").key("k").send().await;
+            assert_eq!(nobody.status, 401, "{path}");
+        }
+        assert_eq!(app.world.effects(), 0);
+    }
+
     async fn sec5_two_users_with_the_same_key_and_body_do_not_block_each_other(
         framework: Framework,
     ) {

@@ -30,6 +30,31 @@ async fn lost(app: &App, request: &Request, plan: Plan) -> Connection {
 }
 
 both! {
+    async fn sec9_a_claim_whose_answer_was_lost_is_given_back(framework: Framework) {
+        let app = framework.start().await;
+        let request = app.post("/pay").key("k");
+        app.store.fail(Verb::Claim, 1, Fault::After);
+        app.store.fail(Verb::Release, 1, Fault::Before);
+        request
+            .send()
+            .await
+            .assert_problem(503, "store-unavailable");
+        soon("the claim is given back", app.idempotency.drain()).await;
+        assert_eq!(app.world.entries(), 0);
+        request.send().await.assert_first(201);
+        assert_eq!(app.world.effects(), 1);
+    }
+
+    async fn sec6_a_renewal_that_never_answers_does_not_end_the_renewing(framework: Framework) {
+        let app = leased(framework).await;
+        app.store.hang(Verb::Renew, Fault::Before);
+        let request = app.post("/lease/second").key("k");
+        let mut running = request.plan(&Plan::gate("g")).open().await;
+        app.store.asked(Verb::Renew, 3).await;
+        app.world.open("g");
+        running.response().await.assert_first(201);
+    }
+
     async fn sec9_a_store_that_cannot_be_asked_refuses(framework: Framework) {
         let app = framework.start().await;
         app.store.fail(Verb::Claim, usize::MAX, Fault::Before);
@@ -147,16 +172,17 @@ both! {
     ) {
         let app = framework.start().await;
         let request = app.post("/pay").key("k");
-        app.store.fail(Verb::Release, usize::MAX, Fault::Before);
+        app.store.fail(Verb::Release, 2, Fault::Before);
         request
             .clone()
             .plan(&Plan::status(503))
             .send()
             .await
             .assert_first(503);
-        assert_eq!(app.idempotency.running(), 0);
-        // A store without leases takes note at once that the run is over.
-        assert_eq!(app.store.abandoned(), 1);
+        // It is known that nothing has happened, so it is tried again, and never counts as lost.
+        soon("the key is released", app.idempotency.drain()).await;
+        assert_eq!(app.store.calls(Verb::Release).len(), 3);
+        assert_eq!(app.store.abandoned(), 0);
         request.send().await.assert_first(201);
     }
 

@@ -44,6 +44,22 @@ async fn responses(connections: &mut [Connection]) -> Vec<Response> {
 }
 
 both! {
+    async fn sec3_a_waiter_takes_over_when_a_lease_ends_that_nobody_tells_of(
+        framework: Framework,
+    ) {
+        let app = framework.start().await;
+        let request = app.post("/wait/long").key("k");
+        // Nobody rings for a process that died.
+        app.store.say_lease_left(Duration::from_millis(50));
+        let mut owner = request.clone().plan(&Plan::gate("g")).open().await;
+        app.world.entered(1).await;
+        let mut waiter = request.open().await;
+        app.store.asked(Verb::Claim, 4).await;
+        app.world.open("g");
+        owner.response().await.assert_first(201);
+        assert!(waiter.response().await.is_replay());
+    }
+
     async fn sec3_who_waits_gets_the_outcome(framework: Framework) {
         let app = framework.start().await;
         let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::default(), 10).await;

@@ -1,5 +1,7 @@
 //! Handlers of axum.
 
+mod record;
+
 use std::{
     convert::Infallible,
     pin::{Pin, pin},
@@ -18,17 +20,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::{Bytes, BytesMut};
-use http_body::{Frame, SizeHint};
 use http_body_util::{BodyExt, LengthLimitError};
 
-use super::{
+use crate::web::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Start, Target, begin, body_too_large, inspect, respond::Reply, sealed::Recordable, start,
+    Start, Target, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
-    core::{
-        policy::Policy, problem::RenderedProblem, protocol::can_keep, response::StoredResponse,
-    },
+    core::{policy::Policy, problem::RenderedProblem, response::StoredResponse},
     engine::{Answer, Begun, Detachable, execute, spawn},
     execution::{CommitError, Execution},
     runtime::Idempotency,
@@ -226,7 +225,7 @@ where
 {
     #[cfg(feature = "actix")]
     if call.actix.is_some() {
-        return Driven::ready(Reply::Axum(problem(super::respond::foreign(
+        return Driven::ready(Reply::Axum(problem(crate::web::respond::foreign(
             "axum",
             "actix-web",
         ))));
@@ -352,15 +351,15 @@ pub(crate) fn problem(rendered: RenderedProblem) -> Response {
 }
 
 /// The values of a header that is to be there once.
-pub(super) fn sole(values: axum::http::header::GetAll<'_, HeaderValue>) -> Sole<'_> {
+pub(in crate::web) fn sole(values: axum::http::header::GetAll<'_, HeaderValue>) -> Sole<'_> {
     Sole::of(values.into_iter().map(HeaderValue::as_bytes))
 }
 
-pub(super) fn key(headers: &HeaderMap) -> Sole<'_> {
+pub(in crate::web) fn key(headers: &HeaderMap) -> Sole<'_> {
     sole(headers.get_all(&KEY))
 }
 
-pub(super) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
+pub(in crate::web) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
 }
 
@@ -374,109 +373,6 @@ fn is_over_limit(error: &axum::Error) -> bool {
         source = error.source();
     }
     false
-}
-
-impl Recordable for Response {
-    fn status(&self) -> u16 {
-        self.status().as_u16()
-    }
-
-    async fn record(self, max_response: u64) -> (Self, StoredResponse) {
-        let (parts, mut body) = self.into_parts();
-        let status = parts.status.as_u16();
-        let headers: Vec<(&str, &[u8])> = parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let content_type = content_type(&parts.headers);
-        if !can_keep(content_type, body.size_hint().lower(), max_response) {
-            let stored = StoredResponse::tombstone(status, &headers);
-            return (Self::from_parts(parts, body), stored);
-        }
-        let mut read = Vec::new();
-        let mut length = 0;
-        // What comes after the data that was read: nothing, trailers, an error, or more data.
-        let (whole, last) = loop {
-            if body.is_end_stream() {
-                break (true, None);
-            }
-            match body.frame().await {
-                None => break (true, None),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        length += data.len() as u64;
-                        read.push(data);
-                        if length > max_response {
-                            break (false, None);
-                        }
-                    }
-                    // A record has no place for trailers, and a response is not whole without.
-                    Err(trailers) => break (false, Some(Ok(trailers))),
-                },
-                // It goes to the first caller as it is, failure included.
-                Some(Err(error)) => break (false, Some(Err(error))),
-            }
-        };
-        let stored = match (whole, &read[..]) {
-            (true, [data]) => StoredResponse::new(status, &headers, data),
-            (true, read) => StoredResponse::new(status, &headers, &read.concat()),
-            (false, _) => StoredResponse::tombstone(status, &headers),
-        };
-        let body = match (whole, last) {
-            (true, None) if read.len() <= 1 => Body::from(read.pop().unwrap_or_default()),
-            (_, last) => Body::new(Resumed {
-                read: read.into_iter(),
-                last: last.map(Box::new),
-                rest: body,
-            }),
-        };
-        (Self::from_parts(parts, body), stored)
-    }
-}
-
-type ReadFrame = Result<Frame<Bytes>, axum::Error>;
-
-/// A body of which some was read already.
-struct Resumed {
-    read: std::vec::IntoIter<Bytes>,
-    last: Option<Box<ReadFrame>>,
-    rest: Body,
-}
-
-impl HttpBody for Resumed {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<ReadFrame>> {
-        if let Some(data) = self.read.next() {
-            return Poll::Ready(Some(Ok(Frame::data(data))));
-        }
-        match self.last.take() {
-            Some(last) => Poll::Ready(Some(*last)),
-            None => Pin::new(&mut self.rest).poll_frame(context),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.read.as_slice().is_empty() && self.last.is_none() && self.rest.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        let read: u64 = self
-            .read
-            .as_slice()
-            .iter()
-            .map(|data| data.len() as u64)
-            .sum();
-        let rest = self.rest.size_hint();
-        let mut whole = SizeHint::new();
-        whole.set_lower(read + rest.lower());
-        if let Some(upper) = rest.upper() {
-            whole.set_upper(read + upper);
-        }
-        whole
-    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Execution {
@@ -501,7 +397,7 @@ impl IntoResponse for Reply {
         match self {
             Self::Axum(response) => response,
             #[cfg(feature = "actix")]
-            Self::Actix(_) => problem(super::respond::foreign("actix-web", "axum")),
+            Self::Actix(_) => problem(crate::web::respond::foreign("actix-web", "axum")),
         }
     }
 }

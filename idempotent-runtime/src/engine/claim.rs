@@ -1,0 +1,180 @@
+//! Asking for a claim, and waiting for somebody else's.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
+use crate::{
+    core::{
+        fingerprint::Fingerprint,
+        key::Key,
+        policy::{Policy, StoreDown},
+        problem::Problem,
+        protocol::{self, Decision, Found},
+        record::{Claim, RecordId},
+    },
+    event::Outcome,
+    execution::{Claimed, RunState},
+    runtime::{Inner, StoreFuture},
+    store::{ClaimAnswer, StoreError},
+};
+
+/// How often a waiter asks a store that cannot wake it.
+const POLL_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a request asks for: the claim of an id.
+pub(crate) struct Wanted {
+    pub(crate) policy: &'static Policy,
+    pub(crate) id: RecordId,
+    pub(crate) key: Key,
+    pub(crate) fingerprint: Fingerprint,
+}
+
+/// Asks for the claim, and waits for it or for the outcome of whoever has it, as the policy says.
+pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
+    let Wanted { policy, id, .. } = wanted;
+    let inner = &state.runtime.0;
+    let report = |outcome| state.report(policy, Some(id.short_hash()), outcome);
+    let mut wait = None;
+    loop {
+        let claim = Claim {
+            lease: policy.lease,
+            ttl: policy.ttl,
+            on_lost: policy.on_lost,
+            max_response: policy.max_response,
+            ..Claim::new(id, inner.owner(), wanted.fingerprint)
+        };
+        let answer = Claiming::new(inner, &claim).await;
+        let found = match answer {
+            Ok(ClaimAnswer::Claimed) => {
+                let key = wanted.key;
+                state.bind(Claimed { policy, claim, key });
+                return Begun::Run(RunGuard::new(Arc::clone(state)));
+            }
+            Ok(ClaimAnswer::Found(found)) => found,
+            Err(StoreError::Full) => {
+                report(Outcome::StoreFull);
+                return refuse(inner, &Problem::StoreFull);
+            }
+            Err(error) => {
+                tracing::error!(
+                    record = %id.short_hash(),
+                    error = &error as &dyn std::error::Error,
+                    "the idempotency store could not be asked for a claim",
+                );
+                // It may have been granted all the same, and the answer was lost.
+                spawn(release_later(Arc::clone(inner), claim));
+                if policy.store_down == StoreDown::Run {
+                    report(Outcome::UnprotectedStoreDown);
+                    return Begun::Unprotected;
+                }
+                report(Outcome::StoreUnavailable);
+                return refuse(inner, &Problem::StoreUnavailable);
+            }
+        };
+        let lease_left = match found {
+            Found::Running { lease_left, .. } => Some(lease_left),
+            Found::Done { .. } | Found::Lost { .. } => None,
+        };
+        if wait.is_none()
+            && lease_left.is_some()
+            && let Some(longest) = policy.wait
+            && let Some(place) = inner.start_waiting()
+        {
+            wait = Some((Instant::now() + longest, place));
+        }
+        let deadline = wait.as_ref().map(|(deadline, _)| *deadline);
+        let may_wait = deadline.is_some_and(|deadline| Instant::now() < deadline);
+        let decision = protocol::decide(policy, wanted.fingerprint, found, may_wait);
+        match (decision, deadline) {
+            (Decision::Wait, Some(deadline)) => {
+                // Nobody tells when a lease ends. A time that passes is seen by the next round. In a
+                // box, because most requests
+                // do not wait and need not carry the room for it.
+                let lease_end = lease_left.flatten().map(|left| Instant::now() + left);
+                let until = lease_end.map_or(deadline, |end| end.min(deadline));
+                let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
+            }
+            (Decision::Replay(response), deadline) => {
+                report(match deadline {
+                    Some(_) => Outcome::WaitedThenReplayed,
+                    None => Outcome::Replayed,
+                });
+                return Begun::Answer(Answer::Replay(response));
+            }
+            (Decision::Refuse(problem), _) => {
+                report(refusal(&problem));
+                return refuse(inner, &problem);
+            }
+            (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
+        }
+    }
+}
+
+fn refuse(inner: &Inner, problem: &Problem) -> Begun {
+    Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
+}
+
+/// Resolves when the running claim may have ended. Holds nothing of the store meanwhile.
+async fn ended(inner: &Inner, claim: &Claim) {
+    match inner.store.as_notify() {
+        Some(notify) => notify.ended(claim).await,
+        None => sleep(POLL_PAUSE).await,
+    }
+}
+
+/// A claim that is being asked for. Dropped before the answer, it is given back as soon as it is
+/// granted: the handler has not run.
+struct Claiming<'a> {
+    inner: &'a Arc<Inner>,
+    claim: &'a Claim,
+    answer: Option<StoreFuture<ClaimAnswer>>,
+}
+
+impl<'a> Claiming<'a> {
+    fn new(inner: &'a Arc<Inner>, claim: &'a Claim) -> Self {
+        let answer = Some(Arc::clone(&inner.store).claim(*claim));
+        Self {
+            inner,
+            claim,
+            answer,
+        }
+    }
+}
+
+impl Future for Claiming<'_> {
+    type Output = Result<ClaimAnswer, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self.answer.as_mut().expect("polled until it is ready");
+        let answer = std::task::ready!(answer.as_mut().poll(context));
+        self.answer = None;
+        Poll::Ready(answer)
+    }
+}
+
+impl Drop for Claiming<'_> {
+    fn drop(&mut self) {
+        let Some(answer) = self.answer.take() else {
+            return;
+        };
+        let (inner, claim) = (Arc::clone(self.inner), *self.claim);
+        let release = release_later(inner, claim);
+        spawn(async move {
+            let answer = answer.await;
+            if matches!(
+                answer,
+                Ok(ClaimAnswer::Claimed) | Err(StoreError::Unavailable(_))
+            ) {
+                release.await;
+            }
+        });
+    }
+}

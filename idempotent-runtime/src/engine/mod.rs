@@ -1,0 +1,81 @@
+//! The only async driver: protocol × store × clock.
+
+mod claim;
+mod detach;
+mod lease;
+mod run;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+pub(crate) use self::{
+    claim::{Wanted, begin},
+    detach::{Detachable, spawn},
+    run::{RunGuard, execute},
+};
+use crate::{
+    core::{
+        policy::OnLost,
+        problem::{Problem, RenderedProblem},
+        record::Claim,
+        response::StoredResponse,
+    },
+    event::Outcome,
+    runtime::Inner,
+};
+
+/// The first and the longest pause between attempts to tell the store of an outcome.
+const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+/// What becomes of a request.
+pub(crate) enum Begun {
+    /// The handler must run, under this guard.
+    Run(RunGuard),
+    /// The handler runs without protection.
+    Unprotected,
+    Answer(Answer),
+}
+
+/// An answer that is not the handler's.
+pub(crate) enum Answer {
+    Replay(StoredResponse),
+    Refuse(RenderedProblem),
+}
+
+/// Frees a key under which nothing has happened, and tries for as long as the lease lasts: after
+/// that the claim ends by itself, or, in a store without leases, is ended here.
+fn release_later(inner: Arc<Inner>, claim: Claim) -> impl Future<Output = ()> + Send {
+    // `drain` waits for it from now on, and not from when it is first polled.
+    let running = inner.running();
+    async move {
+        let [mut pause, longest] = PAUSES;
+        let deadline = Instant::now() + claim.lease;
+        while Instant::now() < deadline {
+            if Arc::clone(&inner.store).release(claim).await.is_ok() {
+                return;
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(longest);
+        }
+        let on_lost = OnLost::Rerun;
+        inner.store.abandon(&Claim { on_lost, ..claim });
+        drop(running);
+    }
+}
+
+/// The event that a refusal is reported as.
+pub(crate) fn refusal(problem: &Problem) -> Outcome {
+    match problem {
+        Problem::KeyMissing => Outcome::KeyMissing,
+        Problem::KeyInvalid(_) => Outcome::KeyInvalid,
+        Problem::CallerUnknown => Outcome::CallerUnknown,
+        Problem::InFlight { .. } => Outcome::InFlight,
+        Problem::OutcomeUnknown => Outcome::OutcomeUnknown,
+        Problem::ResponseNotKept { .. } => Outcome::ResponseNotKept,
+        Problem::BodyTooLarge => Outcome::BodyTooLarge,
+        Problem::KeyReused => Outcome::KeyReused,
+        Problem::Misconfigured => Outcome::Misconfigured,
+        Problem::StoreUnavailable => Outcome::StoreUnavailable,
+        Problem::StoreFull => Outcome::StoreFull,
+    }
+}

@@ -1,0 +1,260 @@
+//! One shard of the map: claims, records, and when they expire.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+};
+
+use foldhash::fast::RandomState;
+use tokio::sync::Notify as Bell;
+
+use super::budget::Budget;
+use crate::{
+    clock::Timestamp,
+    core::{
+        fingerprint::Fingerprint,
+        policy::OnLost,
+        protocol::Found,
+        record::{Claim, OwnerToken, RecordId},
+        response::StoredResponse,
+    },
+    store::{ClaimAnswer, Completion, Fence, StoreError},
+};
+
+/// What an entry takes beside its response: its place in the map and in the expiry queue.
+const ENTRY_BYTES: u64 = 256;
+/// What a claim reserves for the headers of its response.
+const HEADER_BYTES: u64 = 1024;
+/// How many expired records a claim or a completion removes from the shard it works on. More
+/// than one, so that removing keeps ahead of adding.
+const SWEEP_STEP: usize = 4;
+
+#[derive(Default)]
+pub(super) struct Shard {
+    slots: HashMap<RecordId, Slot, RandomState>,
+    expiries: BinaryHeap<Reverse<(Timestamp, RecordId)>>,
+}
+
+/// What is under an id. The owner of a record is kept so that a completion whose answer was lost
+/// can be repeated.
+struct Slot {
+    owner: OwnerToken,
+    fingerprint: Fingerprint,
+    state: State,
+}
+
+enum State {
+    Running {
+        reserved: u64,
+        /// Made by the first who waits.
+        bell: Option<Arc<Bell>>,
+    },
+    Done {
+        expires: Timestamp,
+        response: StoredResponse,
+    },
+    Lost {
+        expires: Timestamp,
+    },
+}
+
+impl Shard {
+    pub(super) fn claim(
+        &mut self,
+        claim: &Claim,
+        now: Timestamp,
+        budget: &Budget,
+    ) -> Result<ClaimAnswer, StoreError> {
+        self.sweep(now, SWEEP_STEP, budget);
+        if let Some(slot) = self.slots.get(&claim.id) {
+            if slot.is_claimed_by(claim.owner) {
+                return Ok(ClaimAnswer::Claimed);
+            }
+            if !slot.is_expired(now) {
+                return Ok(ClaimAnswer::Found(slot.found()));
+            }
+            self.remove(&claim.id, budget);
+        }
+        let reserved = claim
+            .max_response
+            .saturating_add(ENTRY_BYTES + HEADER_BYTES);
+        budget.reserve(reserved)?;
+        let bell = None;
+        self.slots.insert(
+            claim.id,
+            Slot::new(claim, State::Running { reserved, bell }),
+        );
+        Ok(ClaimAnswer::Claimed)
+    }
+
+    pub(super) fn complete(
+        &mut self,
+        claim: &Claim,
+        response: &StoredResponse,
+        now: Timestamp,
+        budget: &Budget,
+    ) -> Completion {
+        let expires = now.after(claim.ttl);
+        let done = State::Done {
+            expires,
+            response: response.clone(),
+        };
+        match self.slots.get_mut(&claim.id) {
+            Some(slot) if slot.owner == claim.owner => {
+                if matches!(slot.state, State::Done { .. }) {
+                    return Completion::Stored;
+                }
+                slot.leave_running(done, budget);
+            }
+            Some(slot) if !slot.is_expired(now) => return Completion::Fenced(slot.found()),
+            _ => {
+                self.remove(&claim.id, budget);
+                // The effect has happened: its record is kept even if that goes over the budget.
+                budget.take(done.bytes());
+                self.slots.insert(claim.id, Slot::new(claim, done));
+            }
+        }
+        self.expiries.push(Reverse((expires, claim.id)));
+        self.sweep(now, SWEEP_STEP, budget);
+        Completion::Stored
+    }
+
+    pub(super) fn release(&mut self, claim: &Claim, now: Timestamp, budget: &Budget) -> Fence {
+        match self.slots.get(&claim.id) {
+            Some(slot) if slot.is_claimed_by(claim.owner) => {
+                self.end_claim(&claim.id, budget);
+                Fence::Passed
+            }
+            Some(slot) if !slot.is_expired(now) => Fence::Fenced,
+            // Absent: released before, and the answer was lost.
+            _ => Fence::Passed,
+        }
+    }
+
+    pub(super) fn renew(&self, claim: &Claim) -> Fence {
+        match self.slots.get(&claim.id) {
+            Some(slot) if slot.is_claimed_by(claim.owner) => Fence::Passed,
+            _ => Fence::Fenced,
+        }
+    }
+
+    pub(super) fn abandon(&mut self, claim: &Claim, now: Timestamp, budget: &Budget) {
+        let Some(slot) = self.slots.get_mut(&claim.id) else {
+            return;
+        };
+        if !slot.is_claimed_by(claim.owner) {
+            return;
+        }
+        match claim.on_lost {
+            OnLost::Rerun => self.end_claim(&claim.id, budget),
+            OnLost::Refuse => {
+                let expires = now.after(claim.ttl);
+                slot.leave_running(State::Lost { expires }, budget);
+                self.expiries.push(Reverse((expires, claim.id)));
+            }
+        }
+    }
+
+    fn end_claim(&mut self, id: &RecordId, budget: &Budget) {
+        if let Some(slot) = self.remove(id, budget) {
+            slot.ring();
+        }
+    }
+
+    fn remove(&mut self, id: &RecordId, budget: &Budget) -> Option<Slot> {
+        let slot = self.slots.remove(id)?;
+        budget.give_back(slot.state.bytes());
+        Some(slot)
+    }
+
+    pub(super) fn bell(&mut self, id: &RecordId) -> Option<Arc<Bell>> {
+        match &mut self.slots.get_mut(id)?.state {
+            State::Running { bell, .. } => Some(Arc::clone(bell.get_or_insert_default())),
+            State::Done { .. } | State::Lost { .. } => None,
+        }
+    }
+
+    pub(super) fn sweep(&mut self, now: Timestamp, limit: usize, budget: &Budget) -> usize {
+        let mut removed = 0;
+        while removed < limit
+            && let Some(Reverse((expires, id))) = self.expiries.peek().copied()
+            && expires <= now
+        {
+            self.expiries.pop();
+            // The id may have been claimed anew since; that slot is not this entry's.
+            if self.slots.get(&id).is_some_and(|slot| slot.is_expired(now)) {
+                self.remove(&id, budget);
+                removed += 1;
+            }
+        }
+        if removed > 0 && self.slots.len() < self.slots.capacity() / 8 {
+            self.slots.shrink_to(self.slots.len() * 2);
+            self.expiries.shrink_to(self.expiries.len() * 2);
+        }
+        removed
+    }
+}
+
+impl Slot {
+    fn new(claim: &Claim, state: State) -> Self {
+        Self {
+            owner: claim.owner,
+            fingerprint: claim.fingerprint,
+            state,
+        }
+    }
+
+    fn is_claimed_by(&self, owner: OwnerToken) -> bool {
+        self.owner == owner && matches!(self.state, State::Running { .. })
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        match self.state {
+            State::Running { .. } => false,
+            State::Done { expires, .. } | State::Lost { expires } => expires <= now,
+        }
+    }
+
+    fn found(&self) -> Found {
+        let fingerprint = self.fingerprint;
+        match &self.state {
+            State::Running { .. } => Found::Running {
+                fingerprint,
+                lease_left: None,
+            },
+            State::Done { response, .. } => Found::Done {
+                fingerprint,
+                response: response.clone(),
+            },
+            State::Lost { .. } => Found::Lost { fingerprint },
+        }
+    }
+
+    /// Replaces the claim by what came of it, and wakes those who waited.
+    fn leave_running(&mut self, next: State, budget: &Budget) {
+        budget.change(self.state.bytes(), next.bytes());
+        self.ring();
+        self.state = next;
+    }
+
+    fn ring(&self) {
+        if let State::Running {
+            bell: Some(bell), ..
+        } = &self.state
+        {
+            bell.notify_waiters();
+        }
+    }
+}
+
+impl State {
+    /// What the state takes of the budget.
+    fn bytes(&self) -> u64 {
+        match self {
+            Self::Running { reserved, .. } => *reserved,
+            Self::Done { response, .. } => ENTRY_BYTES + response.as_bytes().len() as u64,
+            Self::Lost { .. } => ENTRY_BYTES,
+        }
+    }
+}

@@ -200,7 +200,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
             path = head.path(),
             "a handler with #[idempotent] was called, but its router has no Idempotency: add \
              `.layer(idempotency.clone())` to the axum `Router`, or \
-             `.app_data(idempotency.clone())` to the actix-web `App`",
+             `.app_data(idempotency.clone())`, not wrapped in `web::Data`, to the actix-web `App`",
         );
         return Err(Problem::Misconfigured.render(&ProblemSettings::default()));
     };

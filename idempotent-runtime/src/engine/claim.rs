@@ -26,7 +26,8 @@ use crate::{
     store::{ClaimAnswer, StoreError},
 };
 
-/// How often a waiter asks a store that cannot wake it.
+/// How often a waiter asks a store that cannot wake it, and the most often that it asks at all
+/// without being woken.
 const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a request asks for: the claim of an id.
@@ -95,10 +96,12 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
         let decision = protocol::decide(policy, wanted.fingerprint, found, may_wait);
         match (decision, deadline) {
             (Decision::Wait, Some(deadline)) => {
-                // Nobody tells when a lease ends. A time that passes is seen by the next round. In a
-                // box, because most requests
-                // do not wait and need not carry the room for it.
-                let lease_end = lease_left.flatten().map(|left| Instant::now() + left);
+                // Nobody tells when a lease ends, and a store may be a moment late to see it. A time
+                // that passes is seen by the next round. In a box, because most requests do not
+                // wait and need not carry the room for it.
+                let lease_end = lease_left
+                    .flatten()
+                    .map(|left| Instant::now() + left.max(POLL_PAUSE));
                 let until = lease_end.map_or(deadline, |end| end.min(deadline));
                 let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
             }

@@ -375,7 +375,11 @@ pub(crate) trait AnyStore: Send + Sync {
 
 impl<S: Store> AnyStore for S {
     fn claim(self: Arc<Self>, claim: Claim) -> StoreFuture<ClaimAnswer> {
-        Box::pin(async move { Store::claim(&*self, &claim).await })
+        Box::pin(async move {
+            Store::claim(&*self, &claim)
+                .await
+                .and_then(ClaimAnswer::readable)
+        })
     }
 
     fn complete(
@@ -383,7 +387,10 @@ impl<S: Store> AnyStore for S {
         claim: Claim,
         response: StoredResponse,
     ) -> StoreFuture<Completion> {
-        Box::pin(async move { Store::complete(&*self, &claim, &response).await })
+        Box::pin(async move {
+            let completion = Store::complete(&*self, &claim, &response).await;
+            completion.and_then(Completion::readable)
+        })
     }
 
     fn release(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence> {

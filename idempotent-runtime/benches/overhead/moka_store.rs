@@ -97,6 +97,7 @@ impl Store for MokaStore {
         Ok(ClaimAnswer::Found(Found::Done {
             fingerprint: record.fingerprint,
             response: record.response,
+            ttl_left: Duration::ZERO,
         }))
     }
 

@@ -96,6 +96,8 @@ pub enum Found {
         fingerprint: Fingerprint,
         /// What came of it.
         response: StoredResponse,
+        /// How long the record lives from now on.
+        ttl_left: Duration,
     },
     /// A claim whose owner was lost, with [`OnLost::Refuse`](super::policy::OnLost::Refuse).
     Lost {
@@ -282,6 +284,7 @@ mod tests {
         Found::Done {
             fingerprint,
             response: StoredResponse::new(201, &[], b"body"),
+            ttl_left: Duration::from_secs(1),
         }
     }
 
@@ -320,6 +323,7 @@ mod tests {
         let tombstone = Found::Done {
             fingerprint: ONE,
             response: StoredResponse::tombstone(201, &headers),
+            ttl_left: Duration::from_secs(1),
         };
         assert_eq!(
             decide(&POLICY, ONE, tombstone, true),

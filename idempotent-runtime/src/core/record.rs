@@ -129,6 +129,9 @@ pub struct Claim {
     /// The largest body that will be recorded, in bytes: a store with a budget makes room for it
     /// before it grants the claim.
     pub max_response: u64,
+    /// Whether the claim is also granted where a claim was lost that said `refuse`. Not a part
+    /// of what is kept: only what is asked for.
+    pub takes_over: bool,
 }
 
 impl Claim {
@@ -143,6 +146,7 @@ impl Claim {
             ttl: Duration::from_hours(24),
             on_lost: OnLost::Rerun,
             max_response: 1024 * 1024,
+            takes_over: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 const FORMAT_VERSION: u8 = 1;
 const FULL: u8 = 0;
 const TOMBSTONE: u8 = 1;
+const SEALED: u8 = 2;
 /// Version, kind, status, length of the headers.
 const PREFIX: usize = 1 + 1 + 2 + 4;
 
@@ -49,6 +50,14 @@ impl StoredResponse {
         Self::encode(TOMBSTONE, status, location, &[])
     }
 
+    /// Carries a response that was made unreadable for all but the holder of a key. What is
+    /// inside, its status included, is known to the store that sealed it, and to nobody else: it
+    /// can be kept, and is never sent to a client.
+    #[must_use]
+    pub fn sealed(payload: &[u8]) -> Self {
+        Self::encode(SEALED, 500, [].iter(), payload)
+    }
+
     /// Reads what [`as_bytes`](Self::as_bytes) gave, maybe in another process.
     ///
     /// # Errors
@@ -62,7 +71,7 @@ impl StoredResponse {
         let ([kind, s0, s1, h0, h1, h2, h3], rest) =
             rest.split_first_chunk().ok_or(DecodeError::Malformed)?;
         let status = u16::from_le_bytes([*s0, *s1]);
-        if !matches!(*kind, FULL | TOMBSTONE) || !(100..=999).contains(&status) {
+        if !matches!(*kind, FULL | TOMBSTONE | SEALED) || !(100..=999).contains(&status) {
             return Err(DecodeError::Malformed);
         }
         let headers_len = usize::try_from(u32::from_le_bytes([*h0, *h1, *h2, *h3]))
@@ -90,6 +99,12 @@ impl StoredResponse {
     #[must_use]
     pub fn is_tombstone(&self) -> bool {
         self.encoded[1] == TOMBSTONE
+    }
+
+    /// Whether this is a [sealed](Self::sealed) response, whose body is the sealed one.
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.encoded[1] == SEALED
     }
 
     /// The kept headers in their order: names, and values as bytes.

@@ -70,6 +70,11 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
                     error = &error as &dyn std::error::Error,
                     "the idempotency store could not be asked for a claim",
                 );
+                // What is there, and cannot be read, may say that the handler has run.
+                if !matches!(error, StoreError::Unavailable(_)) {
+                    report(Outcome::StoreUnavailable);
+                    return refuse(inner, &Problem::StoreUnavailable);
+                }
                 // It may have been granted all the same, and the answer was lost.
                 spawn(release_later(Arc::clone(inner), claim));
                 if policy.store_down == StoreDown::Run {

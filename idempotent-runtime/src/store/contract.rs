@@ -153,11 +153,24 @@ fn response(body: &str) -> StoredResponse {
     StoredResponse::new(201, &headers, body.as_bytes())
 }
 
-fn done(response: &StoredResponse) -> Found {
-    Found::Done {
-        fingerprint: FINGERPRINT,
-        response: response.clone(),
+/// Asks for the claim as somebody else would, and finds the record.
+async fn found_done(store: &impl Store, first: &Claim, stored: &StoredResponse) {
+    match claim(store, &rival(first)).await {
+        ClaimAnswer::Found(found) => assert_done(&found, stored),
+        ClaimAnswer::Claimed => panic!("a finished id was granted"),
     }
+}
+
+#[track_caller]
+fn assert_done(found: &Found, stored: &StoredResponse) {
+    assert!(
+        matches!(
+            found,
+            Found::Done { fingerprint, response, ttl_left }
+                if *fingerprint == FINGERPRINT && response == stored && *ttl_left <= TTL
+        ),
+        "the record is found as it was stored, with what is left of its ttl, not {found:?}"
+    );
 }
 
 async fn claim(store: &impl Store, claim: &Claim) -> ClaimAnswer {
@@ -243,8 +256,7 @@ async fn a_record_is_given_as_it_was_stored(store: &impl Store) {
         claimed(store, &first).await;
         assert_eq!(complete(store, &first, &stored).await, Completion::Stored);
         for _ in 0..2 {
-            let answer = claim(store, &rival(&first)).await;
-            assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
+            found_done(store, &first, &stored).await;
         }
     }
 }
@@ -257,12 +269,8 @@ async fn a_repeated_verb_answers_as_the_first_did(store: &impl Store) {
     assert_eq!(complete(store, &first, &stored).await, Completion::Stored);
     let again = complete(store, &first, &response("second")).await;
     assert_eq!(again, Completion::Stored);
-    let answer = claim(store, &rival(&first)).await;
-    assert_eq!(
-        answer,
-        ClaimAnswer::Found(done(&stored)),
-        "what was stored first stays"
-    );
+    // What was stored first stays.
+    found_done(store, &first, &stored).await;
 
     let second = fresh();
     claimed(store, &second).await;
@@ -286,18 +294,16 @@ async fn a_stale_owner_changes_nothing(store: &impl Store) {
     let stored = response("owner's");
     assert_eq!(complete(store, &owner, &stored).await, Completion::Stored);
     let refused = complete(store, &stale, &response("stale")).await;
-    assert_eq!(
-        refused,
-        Completion::Fenced(done(&stored)),
-        "a fenced `complete` is told the winner's response"
-    );
+    match refused {
+        Completion::Fenced(found) => assert_done(&found, &stored),
+        Completion::Stored => panic!("a stale `complete` of a record is fenced"),
+    }
     assert_eq!(release(store, &stale).await, Fence::Fenced);
     assert_eq!(renew(store, &stale).await, Fence::Fenced);
     // Not even the owner takes back what is done.
     assert_eq!(release(store, &owner).await, Fence::Fenced);
     assert_eq!(renew(store, &owner).await, Fence::Fenced);
-    let answer = claim(store, &rival(&owner)).await;
-    assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
+    found_done(store, &owner, &stored).await;
 }
 
 async fn a_release_frees_the_id(store: &impl Store) {
@@ -316,8 +322,7 @@ async fn an_absent_id_is_recorded_all_the_same(store: &impl Store) {
     let first = fresh();
     let stored = response("late");
     assert_eq!(complete(store, &first, &stored).await, Completion::Stored);
-    let answer = claim(store, &rival(&first)).await;
-    assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
+    found_done(store, &first, &stored).await;
     assert_eq!(renew(store, &fresh()).await, Fence::Fenced);
 }
 
@@ -337,14 +342,10 @@ async fn ids_are_apart(store: &impl Store) {
         }
     }
     for (index, one) in claims.iter().enumerate() {
-        let answer = claim(store, &rival(one)).await;
         match index % 3 {
-            0 => {
-                let stored = response(&index.to_string());
-                assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
-            }
-            1 => assert_eq!(answer, ClaimAnswer::Claimed),
-            _ => assert_running(&answer),
+            0 => found_done(store, one, &response(&index.to_string())).await,
+            1 => claimed(store, &rival(one)).await,
+            _ => assert_running(&claim(store, &rival(one)).await),
         }
     }
 }
@@ -443,12 +444,8 @@ async fn a_record_lives_for_its_ttl<H: Harness>(harness: &H) {
     assert_eq!(complete(&store, &first, &stored).await, Completion::Stored);
     // Counted from completion.
     harness.advance(TTL * 7 / 8).await;
-    let answer = claim(&store, &rival(&first)).await;
-    assert_eq!(
-        answer,
-        ClaimAnswer::Found(done(&stored)),
-        "a record lives for its ttl from completion"
-    );
+    // A record lives for its ttl from completion.
+    found_done(&store, &first, &stored).await;
     harness.advance(TTL / 4).await;
     let second = rival(&first);
     claimed(&store, &second).await;
@@ -459,8 +456,7 @@ async fn a_record_lives_for_its_ttl<H: Harness>(harness: &H) {
     let stored = response("second");
     assert_eq!(complete(&store, &second, &stored).await, Completion::Stored);
     harness.advance(TTL / 2).await;
-    let answer = claim(&store, &rival(&first)).await;
-    assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
+    found_done(&store, &first, &stored).await;
 }
 
 async fn a_claim_lives_for_its_lease<H: Harness>(harness: &H) {
@@ -502,8 +498,7 @@ async fn a_claim_lives_for_its_lease<H: Harness>(harness: &H) {
     // A run that was only slow: nobody else ran, so its outcome is the outcome.
     let stored = response("late, and alone");
     assert_eq!(complete(&store, &refuse, &stored).await, Completion::Stored);
-    let answer = claim(&store, &rival(&refuse)).await;
-    assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
+    found_done(&store, &refuse, &stored).await;
 }
 
 async fn an_abandoned_claim_is_lost<H: Harness>(harness: &H) {
@@ -528,6 +523,24 @@ async fn an_abandoned_claim_is_lost<H: Harness>(harness: &H) {
         fingerprint: FINGERPRINT,
     });
     assert_eq!(claim(&store, &rival(&refuse)).await, lost);
+
+    // Whoever knows what became of it takes it over, alone.
+    let successor = Claim {
+        takes_over: true,
+        ..rival(&refuse)
+    };
+    claimed(&store, &successor).await;
+    let late = Claim {
+        takes_over: true,
+        ..rival(&refuse)
+    };
+    assert_running(&claim(&store, &late).await);
+    assert_eq!(release(&store, &refuse).await, Fence::Fenced);
+    store.abandon(&successor);
+    if store.needs_lease() {
+        harness.advance(LEASE).await;
+    }
+    assert_eq!(claim(&store, &rival(&refuse)).await, lost);
     harness.advance(TTL * 2).await;
     claimed(&store, &rival(&refuse)).await;
 }
@@ -550,8 +563,7 @@ async fn a_full_store_refuses_claims_and_keeps_records<H: Harness>(harness: &H) 
         );
     }
     assert_running(&claim(&store, &rival(&running)).await);
-    let answer = claim(&store, &rival(&recorded)).await;
-    assert_eq!(answer, ClaimAnswer::Found(done(&stored)));
+    found_done(&store, &recorded, &stored).await;
     // A claim that was refused has left nothing behind.
     assert_eq!(release(&store, &running).await, Fence::Passed);
     claimed(&store, &third).await;

@@ -5,7 +5,7 @@ pub mod contract;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 
-use std::{error::Error, fmt, future::Future, pin::Pin};
+use std::{any::Any, error::Error, fmt, future::Future, pin::Pin};
 
 pub use crate::core::protocol::Found;
 use crate::core::{record::Claim, response::StoredResponse};
@@ -25,7 +25,8 @@ use crate::core::{record::Claim, response::StoredResponse};
 /// The suite in [`store::contract`](contract) (feature `store-contract`) checks all of this.
 pub trait Store: Send + Sync + 'static {
     /// Asks for the claim, in one round trip on every path. Grants it when the id is absent, its
-    /// record's ttl has ended, or its lease has ended and the lost claim said `rerun`.
+    /// record's ttl has ended, or its lease has ended and the lost claim said `rerun`, or it said
+    /// `refuse` and this one [takes over](Claim::takes_over).
     ///
     /// The room for a record of [`max_response`](Claim::max_response) bytes is part of the
     /// grant: a store that has no such room answers [`StoreError::Full`], and never evicts a
@@ -63,6 +64,27 @@ pub trait Store: Send + Sync + 'static {
     fn as_notify(&self) -> Option<&dyn Notify> {
         None
     }
+
+    /// The power to write a record in a transaction of the user's own, if the store has it.
+    fn as_transactional(&self) -> Option<&dyn Transactional> {
+        None
+    }
+}
+
+/// A store that can write a record in a transaction of the user's own, so that effect and record
+/// are committed together or not at all.
+pub trait Transactional: Send + Sync {
+    /// Does what [`Store::complete`] does, in the transaction that is open on this connection.
+    /// Nobody sees the record before that transaction is committed.
+    ///
+    /// The connection is what the database's driver calls one, such as `sqlx::PgConnection`.
+    /// [`StoreError::Unsupported`] when it is not of the store's own driver.
+    fn complete_in<'a>(
+        &'a self,
+        connection: &'a mut (dyn Any + Send),
+        claim: &'a Claim,
+        response: &'a StoredResponse,
+    ) -> Pin<Box<dyn Future<Output = Result<Completion, StoreError>> + Send + 'a>>;
 }
 
 /// A store that tells when a running claim may have ended.
@@ -81,6 +103,38 @@ pub enum ClaimAnswer {
     Claimed,
     /// The id is taken.
     Found(Found),
+}
+
+#[cfg(any(feature = "axum", feature = "actix"))]
+impl ClaimAnswer {
+    /// The answer, unless it is one that nobody can read.
+    pub(crate) fn readable(self) -> Result<Self, StoreError> {
+        match self {
+            Self::Found(found) => found_readable(found).map(Self::Found),
+            Self::Claimed => Ok(self),
+        }
+    }
+}
+
+#[cfg(any(feature = "axum", feature = "actix"))]
+impl Completion {
+    /// The answer, unless it is one that nobody can read.
+    pub(crate) fn readable(self) -> Result<Self, StoreError> {
+        match self {
+            Self::Fenced(found) => found_readable(found).map(Self::Fenced),
+            Self::Stored => Ok(self),
+        }
+    }
+}
+
+#[cfg(any(feature = "axum", feature = "actix"))]
+fn found_readable(found: Found) -> Result<Found, StoreError> {
+    match found {
+        Found::Done { response, .. } if response.is_sealed() => Err(StoreError::unreadable(
+            "the record is sealed, and this store has no key to open it",
+        )),
+        found => Ok(found),
+    }
 }
 
 /// The answer to [`Store::complete`].
@@ -111,12 +165,23 @@ pub enum StoreError {
     Full,
     /// The store could not be reached, or failed; whether the verb was carried out is unknown.
     Unavailable(Box<dyn Error + Send + Sync>),
+    /// What is kept under the id cannot be read: it has another format version, is damaged, or is
+    /// sealed under a key that is not there. Nothing was changed, and the handler must not run,
+    /// whatever the policy says of a store that is away: it may have run before.
+    Unreadable(Box<dyn Error + Send + Sync>),
+    /// The store has no such power, or not over what it was given.
+    Unsupported,
 }
 
 impl StoreError {
     /// A failure of whatever the store stands on.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
+    }
+
+    /// A record that cannot be read.
+    pub fn unreadable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unreadable(source.into())
     }
 }
 
@@ -125,6 +190,8 @@ impl fmt::Display for StoreError {
         match self {
             Self::Full => formatter.write_str("the store has no room for another record"),
             Self::Unavailable(_) => formatter.write_str("the store could not be asked"),
+            Self::Unreadable(_) => formatter.write_str("a record in the store cannot be read"),
+            Self::Unsupported => formatter.write_str("the store cannot do this"),
         }
     }
 }
@@ -132,8 +199,8 @@ impl fmt::Display for StoreError {
 impl Error for StoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Full => None,
-            Self::Unavailable(source) => Some(&**source),
+            Self::Full | Self::Unsupported => None,
+            Self::Unavailable(source) | Self::Unreadable(source) => Some(&**source),
         }
     }
 }

@@ -143,16 +143,17 @@ enum State {
 }
 
 impl Slot {
-    fn found(&self) -> Found {
+    fn found(&self, now: u64) -> Found {
         let fingerprint = self.fingerprint;
         match &self.state {
             State::Running => Found::Running {
                 fingerprint,
                 lease_left: None,
             },
-            State::Done { response, .. } => Found::Done {
+            State::Done { response, until } => Found::Done {
                 fingerprint,
                 response: response.clone(),
+                ttl_left: Duration::from_millis(until - now),
             },
             State::Lost { .. } => Found::Lost { fingerprint },
         }
@@ -182,7 +183,7 @@ impl Model {
     fn claim(&mut self, claim: &Claim) -> Option<ClaimAnswer> {
         match self.slots.get(&claim.id) {
             Some(slot) if slot.runs_for(claim) => Some(ClaimAnswer::Claimed),
-            Some(slot) => Some(ClaimAnswer::Found(slot.found())),
+            Some(slot) => Some(ClaimAnswer::Found(slot.found(self.now))),
             None if self.slots.len() >= self.room => None,
             None => {
                 let slot = Slot {
@@ -204,7 +205,7 @@ impl Model {
         match self.slots.get_mut(&claim.id) {
             Some(slot) if slot.runs_for(claim) => slot.state = state,
             Some(slot) if slot.owner == claim.owner => {}
-            Some(slot) => return Completion::Fenced(slot.found()),
+            Some(slot) => return Completion::Fenced(slot.found(self.now)),
             None => {
                 let slot = Slot {
                     owner: claim.owner,

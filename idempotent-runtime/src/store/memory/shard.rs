@@ -71,8 +71,9 @@ impl Shard {
             if slot.is_claimed_by(claim.owner) {
                 return Ok(ClaimAnswer::Claimed);
             }
-            if !slot.is_expired(now) {
-                return Ok(ClaimAnswer::Found(slot.found()));
+            let is_taken_over = claim.takes_over && matches!(slot.state, State::Lost { .. });
+            if !slot.is_expired(now) && !is_taken_over {
+                return Ok(ClaimAnswer::Found(slot.found(now)));
             }
             self.remove(&claim.id, budget);
         }
@@ -107,7 +108,7 @@ impl Shard {
                 }
                 slot.leave_running(done, budget);
             }
-            Some(slot) if !slot.is_expired(now) => return Completion::Fenced(slot.found()),
+            Some(slot) if !slot.is_expired(now) => return Completion::Fenced(slot.found(now)),
             _ => {
                 self.remove(&claim.id, budget);
                 // The effect has happened: its record is kept even if that goes over the budget.
@@ -216,16 +217,17 @@ impl Slot {
         }
     }
 
-    fn found(&self) -> Found {
+    fn found(&self, now: Timestamp) -> Found {
         let fingerprint = self.fingerprint;
         match &self.state {
             State::Running { .. } => Found::Running {
                 fingerprint,
                 lease_left: None,
             },
-            State::Done { response, .. } => Found::Done {
+            State::Done { response, expires } => Found::Done {
                 fingerprint,
                 response: response.clone(),
+                ttl_left: expires.since(now),
             },
             State::Lost { .. } => Found::Lost { fingerprint },
         }

@@ -2,8 +2,18 @@
 
 #[cfg(feature = "store-contract")]
 pub mod contract;
+#[cfg(feature = "encrypt")]
+pub(crate) mod encrypted;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
+#[cfg(feature = "near-cache")]
+pub(crate) mod near_cache;
+#[cfg(feature = "postgres")]
+pub(crate) mod postgres;
+#[cfg(feature = "redis")]
+pub(crate) mod redis;
+#[cfg(feature = "sqlite")]
+pub(crate) mod sqlite;
 
 use std::{any::Any, error::Error, fmt, future::Future, pin::Pin};
 

@@ -1,0 +1,1 @@
+//! Sealing what another store keeps.

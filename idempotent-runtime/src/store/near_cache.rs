@@ -1,0 +1,1 @@
+//! Finished records of another store, in this process's memory.

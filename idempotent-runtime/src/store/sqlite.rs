@@ -1,0 +1,1 @@
+//! Claims and records in a SQLite file.

@@ -33,6 +33,8 @@ pub enum Outcome {
     Panicked,
     /// The recorded response was sent again.
     Replayed,
+    /// A lost run was found to have been done, and its response was sent.
+    Reconciled,
     /// The request waited for the running one, and got its response.
     WaitedThenReplayed,
     /// The handler ran unprotected: the request had no key, and needs none.
@@ -79,6 +81,7 @@ impl Outcome {
             Self::Released => "released",
             Self::Panicked => "panicked",
             Self::Replayed => "replayed",
+            Self::Reconciled => "reconciled",
             Self::WaitedThenReplayed => "waited-then-replayed",
             Self::Unprotected => "unprotected",
             Self::UnprotectedStoreDown => "unprotected-store-down",

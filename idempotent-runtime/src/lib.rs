@@ -96,6 +96,8 @@ mod event;
 #[cfg(any(feature = "axum", feature = "actix"))]
 mod execution;
 #[cfg(any(feature = "axum", feature = "actix"))]
+mod reconcile;
+#[cfg(any(feature = "axum", feature = "actix"))]
 mod runtime;
 #[cfg(any(feature = "axum", feature = "actix"))]
 pub mod scopes;
@@ -126,7 +128,8 @@ pub use crate::{
 #[cfg(any(feature = "axum", feature = "actix"))]
 pub use crate::{
     event::{Event, Outcome},
-    execution::{CommitError, Execution},
+    execution::{CommitError, CommitInError, Execution, Uncommitted},
+    reconcile::{LostRun, Reconciled},
     runtime::{Idempotency, IdempotencyBuilder},
     web::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Recordable, RequestHead},
 };

@@ -19,7 +19,8 @@ use crate::{
         response::StoredResponse,
     },
     event::{Event, Outcome},
-    store::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError},
+    reconcile::{LostRun, Reconciled, Reconciler},
+    store::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional},
     web::RequestHead,
 };
 
@@ -50,6 +51,7 @@ pub(crate) struct Inner {
     idle: Bell,
     unprotected: AtomicU64,
     hook: Option<Hook>,
+    pub(crate) reconciler: Option<Reconciler>,
 }
 
 type Hook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -71,6 +73,7 @@ pub struct IdempotencyBuilder {
     scopes: Vec<NamedScope>,
     max_waiting: usize,
     hook: Option<Hook>,
+    reconciler: Option<Reconciler>,
 }
 
 impl Idempotency {
@@ -83,6 +86,7 @@ impl Idempotency {
             scopes: Vec::new(),
             max_waiting: 1024,
             hook: None,
+            reconciler: None,
         }
     }
 
@@ -209,6 +213,44 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// Asks what became of a run whose owner was lost, before `on_lost` decides.
+    ///
+    /// The application often can tell: from its own tables, or from the payment provider it
+    /// called with a reference of its own. The hook is asked by the next request with the key,
+    /// after that request has passed the handler's extractors; one request at a time asks, under
+    /// a claim of its own that is renewed meanwhile, and the others wait or are told 409
+    /// `in-flight`. It is asked again by a later request when the answer was
+    /// [`Reconciled::Unknown`] and `on_lost = "refuse"`.
+    ///
+    /// All servers on one store should have the hook, or none: a server without it goes by
+    /// `on_lost` alone.
+    ///
+    /// ```
+    /// use idempotent_runtime::{Idempotency, MemoryStore, Reconciled, StoredResponse};
+    ///
+    /// # async fn payment_with_key(_key: &str) -> Result<Option<String>, ()> { Ok(None) }
+    /// let idempotency = Idempotency::builder(MemoryStore::default())
+    ///     .reconcile(|lost| async move {
+    ///         let Some(key) = lost.key else { return Reconciled::Unknown };
+    ///         match payment_with_key(&key).await {
+    ///             Ok(Some(payment)) => {
+    ///                 let json: [(&str, &[u8]); 1] = [("content-type", b"application/json")];
+    ///                 Reconciled::Done(StoredResponse::new(201, &json, payment.as_bytes()))
+    ///             }
+    ///             Ok(None) => Reconciled::NotDone,
+    ///             Err(_) => Reconciled::Unknown,
+    ///         }
+    ///     })
+    ///     .build();
+    /// ```
+    pub fn reconcile<F>(mut self, hook: impl Fn(LostRun) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Reconciled> + Send + 'static,
+    {
+        self.reconciler = Some(Box::new(move |lost| Box::pin(hook(lost))));
+        self
+    }
+
     /// The runtime.
     #[must_use]
     pub fn build(self) -> Idempotency {
@@ -224,6 +266,7 @@ impl IdempotencyBuilder {
             idle: Bell::new(),
             unprotected: AtomicU64::new(0),
             hook: self.hook,
+            reconciler: self.reconciler,
         }))
     }
 }
@@ -371,6 +414,7 @@ pub(crate) trait AnyStore: Send + Sync {
     fn needs_lease(&self) -> bool;
     fn abandon(&self, claim: &Claim);
     fn as_notify(&self) -> Option<&dyn Notify>;
+    fn as_transactional(&self) -> Option<&dyn Transactional>;
 }
 
 impl<S: Store> AnyStore for S {
@@ -411,6 +455,10 @@ impl<S: Store> AnyStore for S {
 
     fn as_notify(&self) -> Option<&dyn Notify> {
         Store::as_notify(self)
+    }
+
+    fn as_transactional(&self) -> Option<&dyn Transactional> {
+        Store::as_transactional(self)
     }
 }
 

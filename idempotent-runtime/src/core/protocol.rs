@@ -114,15 +114,26 @@ pub enum Decision {
     Replay(StoredResponse),
     /// Wait until the running claim ends, and ask again.
     Wait,
+    /// Ask for the claim again, so as to [take over](crate::Claim::takes_over) the lost one.
+    TakeOver,
     /// Refuse the request.
     Refuse(Problem),
 }
 
+/// What a request may do about somebody else's claim.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)] // An engine must say all of it.
+pub struct May {
+    /// Wait any longer for a running one.
+    pub wait: bool,
+    /// Take over a lost one: because the policy says `rerun`, or somebody can be asked what
+    /// became of it.
+    pub take_over: bool,
+}
+
 /// Second question: what to do with the store's answer, when it is not the claim.
-///
-/// `may_wait` says whether the request may wait for a running one any longer.
 #[must_use]
-pub fn decide(policy: &Policy, fingerprint: Fingerprint, found: Found, may_wait: bool) -> Decision {
+pub fn decide(policy: &Policy, fingerprint: Fingerprint, found: Found, may: May) -> Decision {
     let (Found::Running {
         fingerprint: its, ..
     }
@@ -136,7 +147,7 @@ pub fn decide(policy: &Policy, fingerprint: Fingerprint, found: Found, may_wait:
         return Decision::Refuse(Problem::KeyReused);
     }
     match found {
-        Found::Running { .. } if may_wait => Decision::Wait,
+        Found::Running { .. } if may.wait => Decision::Wait,
         Found::Running { lease_left, .. } => Decision::Refuse(Problem::InFlight {
             retry_after: retry_after(policy.lease, lease_left),
         }),
@@ -144,6 +155,7 @@ pub fn decide(policy: &Policy, fingerprint: Fingerprint, found: Found, may_wait:
             Decision::Refuse(Problem::not_kept(&response))
         }
         Found::Done { response, .. } => Decision::Replay(response),
+        Found::Lost { .. } if may.take_over => Decision::TakeOver,
         Found::Lost { .. } => Decision::Refuse(Problem::OutcomeUnknown),
     }
 }
@@ -228,6 +240,10 @@ mod tests {
         store_down: StoreDown::Refuse,
         max_response: 100,
     };
+    const ALL: May = May {
+        wait: true,
+        take_over: true,
+    };
     const ONE: Fingerprint = Fingerprint::from_bytes([1; 32]);
     const TWO: Fingerprint = Fingerprint::from_bytes([2; 32]);
 
@@ -299,9 +315,9 @@ mod tests {
     fn another_fingerprint_is_told_nothing_else() {
         let lost = Found::Lost { fingerprint: TWO };
         for found in [done(TWO), running(TWO, None), lost] {
-            for may_wait in [false, true] {
+            for may in [May::default(), ALL] {
                 assert_eq!(
-                    decide(&POLICY, ONE, found.clone(), may_wait),
+                    decide(&POLICY, ONE, found.clone(), may),
                     Decision::Refuse(Problem::KeyReused)
                 );
             }
@@ -311,14 +327,15 @@ mod tests {
     #[test]
     fn the_same_fingerprint_gets_the_outcome() {
         assert!(matches!(
-            decide(&POLICY, ONE, done(ONE), false),
+            decide(&POLICY, ONE, done(ONE), May::default()),
             Decision::Replay(response) if response.status() == 201
         ));
         let lost = Found::Lost { fingerprint: ONE };
         assert_eq!(
-            decide(&POLICY, ONE, lost, true),
+            decide(&POLICY, ONE, lost.clone(), May::default()),
             Decision::Refuse(Problem::OutcomeUnknown)
         );
+        assert_eq!(decide(&POLICY, ONE, lost, ALL), Decision::TakeOver);
         let headers: [(&str, &[u8]); 1] = [("location", b"/1")];
         let tombstone = Found::Done {
             fingerprint: ONE,
@@ -326,7 +343,7 @@ mod tests {
             ttl_left: Duration::from_secs(1),
         };
         assert_eq!(
-            decide(&POLICY, ONE, tombstone, true),
+            decide(&POLICY, ONE, tombstone, ALL),
             Decision::Refuse(Problem::ResponseNotKept {
                 status: 201,
                 location: Some("/1".into())
@@ -336,7 +353,7 @@ mod tests {
 
     #[test]
     fn retry_after_follows_the_lease() {
-        let seconds = |left| match decide(&POLICY, ONE, running(ONE, left), false) {
+        let seconds = |left| match decide(&POLICY, ONE, running(ONE, left), May::default()) {
             Decision::Refuse(Problem::InFlight { retry_after }) => retry_after,
             other => panic!("{other:?}"),
         };
@@ -347,7 +364,7 @@ mod tests {
         assert_eq!(seconds(Some(Duration::from_millis(14_001))), 15);
         assert_eq!(seconds(Some(Duration::ZERO)), 1);
         assert_eq!(
-            decide(&POLICY, ONE, running(ONE, None), true),
+            decide(&POLICY, ONE, running(ONE, None), ALL),
             Decision::Wait
         );
     }

@@ -10,14 +10,14 @@ use std::{
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
+use super::{Answer, Begun, RunGuard, reconcile::reconcile, refusal, release_later, spawn};
 use crate::{
     core::{
         fingerprint::Fingerprint,
         key::Key,
-        policy::{Policy, StoreDown},
+        policy::{OnLost, Policy, StoreDown},
         problem::Problem,
-        protocol::{self, Decision, Found},
+        protocol::{self, Decision, Found, May},
         record::{Claim, RecordId},
     },
     event::Outcome,
@@ -36,6 +36,8 @@ pub(crate) struct Wanted {
     pub(crate) id: RecordId,
     pub(crate) key: Key,
     pub(crate) fingerprint: Fingerprint,
+    /// Whose key it is, where somebody may ask.
+    pub(crate) caller: Option<String>,
 }
 
 /// Asks for the claim, and waits for it or for the outcome of whoever has it, as the policy says.
@@ -44,20 +46,28 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
     let inner = &state.runtime.0;
     let report = |outcome| state.report(policy, Some(id.short_hash()), outcome);
     let mut wait = None;
+    let mut takes_over = false;
     loop {
         let claim = Claim {
             lease: policy.lease,
             ttl: policy.ttl,
-            on_lost: policy.on_lost,
+            on_lost: kept_on_lost(inner, policy),
+            takes_over,
             max_response: policy.max_response,
             ..Claim::new(id, inner.owner(), wanted.fingerprint)
         };
         let answer = Claiming::new(inner, &claim).await;
         let found = match answer {
             Ok(ClaimAnswer::Claimed) => {
-                let key = wanted.key;
+                let Wanted { key, caller, .. } = wanted;
                 state.bind(Claimed { policy, claim, key });
-                return Begun::Run(RunGuard::new(Arc::clone(state)));
+                let guard = RunGuard::new(Arc::clone(state));
+                return if takes_over {
+                    // In a box, because hardly any run was lost.
+                    Box::pin(reconcile(guard, caller)).await
+                } else {
+                    Begun::Run(guard)
+                };
             }
             Ok(ClaimAnswer::Found(found)) => found,
             Err(StoreError::Full) => {
@@ -97,8 +107,13 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
             wait = Some((Instant::now() + longest, place));
         }
         let deadline = wait.as_ref().map(|(deadline, _)| *deadline);
-        let may_wait = deadline.is_some_and(|deadline| Instant::now() < deadline);
-        let decision = protocol::decide(policy, wanted.fingerprint, found, may_wait);
+        let may = May {
+            wait: deadline.is_some_and(|deadline| Instant::now() < deadline),
+            // A store that does not grant what was lost would be asked for ever.
+            take_over: !takes_over
+                && (inner.reconciler.is_some() || policy.on_lost == OnLost::Rerun),
+        };
+        let decision = protocol::decide(policy, wanted.fingerprint, found, may);
         match (decision, deadline) {
             (Decision::Wait, Some(deadline)) => {
                 // Nobody tells when a lease ends, and a store may be a moment late to see it. A time
@@ -110,6 +125,7 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
                 let until = lease_end.map_or(deadline, |end| end.min(deadline));
                 let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
             }
+            (Decision::TakeOver, _) => takes_over = true,
             (Decision::Replay(response), deadline) => {
                 report(match deadline {
                     Some(_) => Outcome::WaitedThenReplayed,
@@ -128,6 +144,14 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
 
 fn refuse(inner: &Inner, problem: &Problem) -> Begun {
     Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
+}
+
+/// What the store keeps a lost claim for: to be asked about, where somebody can be.
+fn kept_on_lost(inner: &Inner, policy: &Policy) -> OnLost {
+    match inner.reconciler {
+        Some(_) => OnLost::Refuse,
+        None => policy.on_lost,
+    }
 }
 
 /// Resolves when the running claim may have ended. Holds nothing of the store meanwhile.

@@ -3,6 +3,7 @@
 mod claim;
 mod detach;
 mod lease;
+mod reconcile;
 mod run;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -13,14 +13,14 @@ use tokio::time::{Instant, sleep};
 use super::{Answer, PAUSES, lease::renewing, release_later, spawn};
 use crate::{
     core::{
-        protocol::{self, Conclusion, Decision, Ending, Found, PANIC_STATUS},
+        protocol::{self, Conclusion, Decision, Ending, Found, May, PANIC_STATUS},
         record::Claim,
         response::StoredResponse,
     },
     event::Outcome,
     execution::{Answered, Claimed, End, RunState},
     runtime::{AnyStore, Running},
-    store::{Completion, Fence},
+    store::{ClaimAnswer, Completion, Fence},
     web::Recordable,
 };
 
@@ -41,6 +41,10 @@ impl RunGuard {
         }
     }
 
+    pub(super) fn state(&self) -> &Arc<RunState> {
+        &self.state
+    }
+
     fn claim(&self) -> Claim {
         self.state.claimed().claim
     }
@@ -59,7 +63,7 @@ impl RunGuard {
 impl Drop for RunGuard {
     fn drop(&mut self) {
         // What was committed has happened, and is not to be done again.
-        if !self.settled && !self.state.is_committed() {
+        if !self.settled && !self.state.may_be_committed() {
             self.store().abandon(&self.claim());
             self.report(Outcome::Abandoned);
         }
@@ -105,22 +109,70 @@ async fn run<R: Recordable>(
         Ok((response, verdict)) => (Ok(response), verdict),
         Err(panic) => (Err(panic), after_panic(&state)),
     };
-    let fenced = settle(guard, verdict).await;
-    match (response, fenced) {
+    let recorded = match &verdict {
+        Verdict::Record(response, _) if state.is_in_doubt() => Some(response.clone()),
+        _ => None,
+    };
+    let mut other = settle(guard, verdict).await;
+    if other.is_none() && state.is_in_doubt() {
+        other = committed(&state, recorded).await;
+    }
+    match (response, other) {
         (Err(panic), _) => resume_unwind(panic),
         (Ok(response), None) => Ok(response),
-        (Ok(_), Some(found)) => {
-            let Claimed { policy, claim, .. } = state.claimed();
-            Err(
-                match protocol::decide(policy, claim.fingerprint, found, false) {
-                    Decision::Replay(response) => Answer::Replay(response),
-                    Decision::Refuse(problem) => {
-                        Answer::Refuse(problem.render(&state.runtime.0.problems))
-                    }
-                    Decision::Wait => unreachable!("it was told not to wait"),
-                },
-            )
+        (Ok(_), Some(found)) => Err(answer(&state, found)),
+    }
+}
+
+/// Records the outcome of a run that this guard took the place of.
+pub(super) async fn record(guard: RunGuard, response: StoredResponse, outcome: Outcome) -> Answer {
+    let state = Arc::clone(&guard.state);
+    let found = Found::Done {
+        fingerprint: state.claimed().claim.fingerprint,
+        response: response.clone(),
+        ttl_left: state.claimed().claim.ttl,
+    };
+    let other = settle(guard, Verdict::Record(response, outcome)).await;
+    answer(&state, other.unwrap_or(found))
+}
+
+/// What the handler's own transaction has recorded, when nobody has told whether it was
+/// committed. The store has been told the handler's outcome by now: it waited for the transaction
+/// to end, and took that outcome only if nothing was there.
+async fn committed(state: &RunState, recorded: Option<StoredResponse>) -> Option<Found> {
+    let (claim, store) = (state.claimed().claim, &state.runtime.0.store);
+    match Arc::clone(store).claim(claim).await {
+        Ok(ClaimAnswer::Found(Found::Done { response, .. }))
+            if Some(&response) == recorded.as_ref() =>
+        {
+            None
         }
+        Ok(ClaimAnswer::Found(found @ Found::Done { .. })) => Some(found),
+        Ok(ClaimAnswer::Found(_)) => None,
+        Ok(ClaimAnswer::Claimed) => {
+            // It had been released, and is the owner's again.
+            spawn(release_later(Arc::clone(&state.runtime.0), claim));
+            None
+        }
+        Err(error) => {
+            tracing::warn!(
+                record = %claim.id.short_hash(),
+                error = &error as &dyn std::error::Error,
+                "it is not known whether a handler's transaction was committed; the client gets \
+                 the handler's response, and a retry gets what is recorded",
+            );
+            None
+        }
+    }
+}
+
+/// The answer of a run in whose place another outcome was found.
+fn answer(state: &RunState, found: Found) -> Answer {
+    let Claimed { policy, claim, .. } = state.claimed();
+    match protocol::decide(policy, claim.fingerprint, found, May::default()) {
+        Decision::Replay(response) => Answer::Replay(response),
+        Decision::Refuse(problem) => Answer::Refuse(problem.render(&state.runtime.0.problems)),
+        Decision::Wait | Decision::TakeOver => unreachable!("it may do neither"),
     }
 }
 
@@ -171,6 +223,7 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
         Verdict::Release => {
             match guard.store().release(claim).await {
                 Ok(Fence::Passed) => guard.report(Outcome::Released),
+                Ok(Fence::Fenced) if guard.state.is_in_doubt() => guard.report(Outcome::Executed),
                 Ok(Fence::Fenced) => guard.state.report_fenced(),
                 Err(error) => {
                     tracing::warn!(

@@ -14,9 +14,11 @@ pub(crate) mod postgres;
 pub(crate) mod redis;
 #[cfg(feature = "sqlite")]
 pub(crate) mod sqlite;
+mod transaction;
 
-use std::{any::Any, error::Error, fmt, future::Future, pin::Pin};
+use std::{error::Error, fmt, future::Future, pin::Pin};
 
+pub use self::transaction::{DatabaseTransaction, Transactional};
 pub use crate::core::protocol::Found;
 use crate::core::{record::Claim, response::StoredResponse};
 
@@ -79,22 +81,6 @@ pub trait Store: Send + Sync + 'static {
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         None
     }
-}
-
-/// A store that can write a record in a transaction of the user's own, so that effect and record
-/// are committed together or not at all.
-pub trait Transactional: Send + Sync {
-    /// Does what [`Store::complete`] does, in the transaction that is open on this connection.
-    /// Nobody sees the record before that transaction is committed.
-    ///
-    /// The connection is what the database's driver calls one, such as `sqlx::PgConnection`.
-    /// [`StoreError::Unsupported`] when it is not of the store's own driver.
-    fn complete_in<'a>(
-        &'a self,
-        connection: &'a mut (dyn Any + Send),
-        claim: &'a Claim,
-        response: &'a StoredResponse,
-    ) -> Pin<Box<dyn Future<Output = Result<Completion, StoreError>> + Send + 'a>>;
 }
 
 /// A store that tells when a running claim may have ended.

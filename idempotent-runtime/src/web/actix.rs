@@ -33,7 +33,7 @@ use crate::{
         policy::Policy, problem::RenderedProblem, protocol::can_keep, response::StoredResponse,
     },
     engine::{Answer, Begun, Detachable, execute},
-    execution::{CommitError, Execution},
+    execution::{CommitError, CommitInError, Execution},
     runtime::Idempotency,
 };
 
@@ -388,6 +388,8 @@ impl FromRequest for Execution {
 /// 500: the handler has gone on without its record. A fenced run's client is answered with the
 /// winner's outcome instead.
 impl ResponseError for CommitError {}
+
+impl ResponseError for CommitInError {}
 
 impl Responder for Reply {
     type Body = BoxBody;

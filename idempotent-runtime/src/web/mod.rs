@@ -290,6 +290,10 @@ async fn begin(mut keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
             return refuse(&Problem::Misconfigured);
         }
     };
+    let caller = match &keyed.scope {
+        Caller::Known(caller) if state.runtime.0.reconciler.is_some() => Some(caller.clone()),
+        _ => None,
+    };
     let request = protocol::Request {
         namespace: &state.runtime.0.namespace,
         operation: &operation,
@@ -320,6 +324,7 @@ async fn begin(mut keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
         id,
         key,
         fingerprint,
+        caller,
     };
     engine::begin(&state, wanted).await
 }

@@ -29,7 +29,7 @@ use crate::web::{
 use crate::{
     core::{policy::Policy, problem::RenderedProblem, response::StoredResponse},
     engine::{Answer, Begun, Detachable, execute, spawn},
-    execution::{CommitError, Execution},
+    execution::{CommitError, CommitInError, Execution},
     runtime::Idempotency,
 };
 
@@ -387,6 +387,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Execution {
 impl IntoResponse for CommitError {
     /// 500: the handler has gone on without its record. A fenced run's client is answered with
     /// the winner's outcome instead.
+    fn into_response(self) -> Response {
+        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+    }
+}
+
+impl IntoResponse for CommitInError {
+    /// 500: the handler's transaction is to be rolled back. Where there is an outcome already, the
+    /// client is answered with that one instead.
     fn into_response(self) -> Response {
         (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
     }

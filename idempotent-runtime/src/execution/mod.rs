@@ -1,5 +1,8 @@
 //! The handler's own handle on its run.
 
+mod commit_in;
+mod error;
+
 use std::{
     fmt,
     sync::{
@@ -8,6 +11,10 @@ use std::{
     },
 };
 
+pub use self::{
+    commit_in::Uncommitted,
+    error::{CommitError, CommitInError},
+};
 use crate::{
     core::{
         key::Key,
@@ -54,11 +61,18 @@ pub(crate) struct RunState {
     /// Whether the store is being told, or was told, of the outcome.
     ending: AtomicBool,
     fenced: AtomicBool,
+    /// Whether the handler has ended without telling what became of its own transaction.
+    in_doubt: AtomicBool,
 }
 
 /// How far a run has come, in one step each: of a commit and the handler's return one is first.
 enum Progress {
-    Running { released: bool },
+    Running {
+        released: bool,
+    },
+    /// A response was written in a transaction of the handler's, and nobody has told whether that
+    /// was committed.
+    InDoubt,
     Committed(StoredResponse, Answered),
     Ended,
 }
@@ -151,8 +165,8 @@ impl Execution {
         }
     }
 
-    fn run(&self) -> Option<(&RunState, &Claimed)> {
-        let state = self.0.as_deref()?;
+    fn run(&self) -> Option<(&Arc<RunState>, &Claimed)> {
+        let state = self.0.as_ref()?;
         Some((state, state.claimed.get()?))
     }
 }
@@ -166,6 +180,7 @@ impl RunState {
             progress: Mutex::new(Progress::Running { released: false }),
             ending: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
+            in_doubt: AtomicBool::new(false),
         }
     }
 
@@ -199,8 +214,32 @@ impl RunState {
                 self.set_ending();
                 Ok(())
             }
+            Progress::Committed(..) | Progress::InDoubt => Err(CommitError::Twice),
+            Progress::Ended => Err(CommitError::Ended),
+        }
+    }
+
+    /// Takes note that a response is about to be written in a transaction. That may be done
+    /// again: a transaction that failed is tried again in another one, and of all of them the
+    /// store lets one be committed.
+    fn start_commit_in(&self) -> Result<(), CommitError> {
+        let mut progress = self.progress();
+        match *progress {
+            Progress::Running { .. } | Progress::InDoubt => {
+                *progress = Progress::InDoubt;
+                self.set_ending();
+                Ok(())
+            }
             Progress::Committed(..) => Err(CommitError::Twice),
             Progress::Ended => Err(CommitError::Ended),
+        }
+    }
+
+    /// Takes note of what became of the transaction.
+    fn decide_commit_in(&self, response: StoredResponse, answer: Answered) {
+        let mut progress = self.progress();
+        if matches!(*progress, Progress::InDoubt) {
+            *progress = Progress::Committed(response, answer);
         }
     }
 
@@ -215,21 +254,32 @@ impl RunState {
     pub(crate) fn end(&self) -> End {
         match std::mem::replace(&mut *self.progress(), Progress::Ended) {
             Progress::Running { released } => End::Returned { released },
+            Progress::InDoubt => {
+                self.in_doubt.store(true, Ordering::Release);
+                End::Returned { released: false }
+            }
             Progress::Committed(response, answered) => End::Committed(response, answered),
             // It is at its end for the second time, because its response panicked.
             Progress::Ended => End::Returned { released: false },
         }
     }
 
-    /// Whether a response was committed and the handler is still running.
-    pub(crate) fn is_committed(&self) -> bool {
-        matches!(*self.progress(), Progress::Committed(..))
+    /// Whether a response was committed, or may have been, and the handler is still running.
+    pub(crate) fn may_be_committed(&self) -> bool {
+        matches!(
+            *self.progress(),
+            Progress::Committed(..) | Progress::InDoubt
+        )
     }
 
     /// Takes note that the store is about to be told of the outcome: from now on, that the claim
     /// has ended does not mean that it was lost.
     pub(crate) fn set_ending(&self) {
         self.ending.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.in_doubt.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -267,28 +317,3 @@ impl fmt::Debug for Execution {
             .finish_non_exhaustive()
     }
 }
-
-/// Why a response was not committed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CommitError {
-    /// The run lost its claim: another run has taken its place, and its outcome is the one that
-    /// retries get. Undo what can be undone.
-    Fenced,
-    /// A response was committed before; that one stays.
-    Twice,
-    /// The handler has returned before, and its response counts.
-    Ended,
-}
-
-impl fmt::Display for CommitError {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Fenced => "the run lost its claim to another run, whose outcome counts",
-            Self::Twice => "a response of this run was committed before",
-            Self::Ended => "the run has ended before, and its response counts",
-        })
-    }
-}
-
-impl std::error::Error for CommitError {}

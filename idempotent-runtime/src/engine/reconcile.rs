@@ -1,0 +1,45 @@
+//! Asking what became of a lost run, under the claim that took its place.
+
+use std::{pin::pin, sync::Arc};
+
+use super::{Answer, Begun, RunGuard, lease::renewing, run};
+use crate::{
+    core::{policy::OnLost, problem::Problem},
+    event::Outcome,
+    execution::Claimed,
+    reconcile::{LostRun, Reconciled},
+};
+
+/// Asks the application, if it can be asked, and goes on as it says.
+pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun {
+    let state = Arc::clone(guard.state());
+    let inner = &state.runtime.0;
+    let Claimed { policy, claim, key } = state.claimed();
+    let reconciled = match &inner.reconciler {
+        None => Reconciled::Unknown,
+        Some(ask) => {
+            let lost = LostRun {
+                operation: state.target.operation(policy).concat(),
+                record: claim.id.short_hash(),
+                key: key.as_str().map(str::to_owned),
+                caller,
+            };
+            renewing(&state, pin!(ask(lost))).await
+        }
+    };
+    match (reconciled, policy.on_lost) {
+        (Reconciled::Done(response), _) => {
+            let answer = run::record(guard, response, Outcome::Reconciled).await;
+            Begun::Answer(answer)
+        }
+        (Reconciled::NotDone, _) | (Reconciled::Unknown, OnLost::Rerun) => Begun::Run(guard),
+        (Reconciled::Unknown, OnLost::Refuse) => {
+            // Abandoned, and so lost again.
+            drop(guard);
+            state.report(policy, Some(claim.id.short_hash()), Outcome::OutcomeUnknown);
+            Begun::Answer(Answer::Refuse(
+                Problem::OutcomeUnknown.render(&inner.problems),
+            ))
+        }
+    }
+}

@@ -8,6 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use tokio::sync::Notify as Bell;
@@ -52,6 +53,8 @@ pub(crate) struct Inner {
     unprotected: AtomicU64,
     hook: Option<Hook>,
     pub(crate) reconciler: Option<Reconciler>,
+    pub(crate) lease: Option<Duration>,
+    pub(crate) ttl: Option<Duration>,
 }
 
 type Hook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -74,6 +77,8 @@ pub struct IdempotencyBuilder {
     max_waiting: usize,
     hook: Option<Hook>,
     reconciler: Option<Reconciler>,
+    lease: Option<Duration>,
+    ttl: Option<Duration>,
 }
 
 impl Idempotency {
@@ -87,6 +92,8 @@ impl Idempotency {
             max_waiting: 1024,
             hook: None,
             reconciler: None,
+            lease: None,
+            ttl: None,
         }
     }
 
@@ -251,6 +258,20 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// Takes the place of every attribute's `lease`, so that an application can be tried out, or
+    /// tested, without waiting for it. At least 100 ms, which a shorter one is taken for.
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = Some(lease.max(Duration::from_millis(100)));
+        self
+    }
+
+    /// Takes the place of every attribute's `ttl`, so that an application can be tried out, or
+    /// tested, without waiting for it.
+    pub fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
+    }
+
     /// The runtime.
     #[must_use]
     pub fn build(self) -> Idempotency {
@@ -267,6 +288,8 @@ impl IdempotencyBuilder {
             unprotected: AtomicU64::new(0),
             hook: self.hook,
             reconciler: self.reconciler,
+            lease: self.lease,
+            ttl: self.ttl,
         }))
     }
 }

@@ -377,6 +377,18 @@ impl Response {
         self
     }
 
+    /// Checks that it is a replay with this status.
+    ///
+    /// # Panics
+    ///
+    /// When it is not.
+    #[track_caller]
+    pub fn assert_replay(&self, status: u16) -> &Self {
+        assert_eq!(self.status, status, "{self:?}");
+        assert!(self.is_replay(), "a replay says so: {self:?}");
+        self
+    }
+
     /// Checks that it is a replay of another one: status, body, and headers but those that are
     /// not kept, each with its values in order.
     ///

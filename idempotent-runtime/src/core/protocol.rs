@@ -12,7 +12,7 @@ use super::{
     key::{Key, KeyError},
     policy::{KeyPolicy, Policy},
     problem::Problem,
-    record::RecordId,
+    record::{Claim, RecordId},
     response::StoredResponse,
     scope::Scope,
 };
@@ -131,9 +131,9 @@ pub struct May {
     pub take_over: bool,
 }
 
-/// Second question: what to do with the store's answer, when it is not the claim.
+/// Second question: what to do with the store's answer to this claim, when it was not granted.
 #[must_use]
-pub fn decide(policy: &Policy, fingerprint: Fingerprint, found: Found, may: May) -> Decision {
+pub fn decide(claim: &Claim, found: Found, may: May) -> Decision {
     let (Found::Running {
         fingerprint: its, ..
     }
@@ -143,13 +143,13 @@ pub fn decide(policy: &Policy, fingerprint: Fingerprint, found: Found, may: May)
     | Found::Lost { fingerprint: its }) = found;
     // Before anything else about the record: what another request's outcome is, or whether it
     // runs, is nothing this request may learn.
-    if its != fingerprint {
+    if its != claim.fingerprint {
         return Decision::Refuse(Problem::KeyReused);
     }
     match found {
         Found::Running { .. } if may.wait => Decision::Wait,
         Found::Running { lease_left, .. } => Decision::Refuse(Problem::InFlight {
-            retry_after: retry_after(policy.lease, lease_left),
+            retry_after: retry_after(claim.lease, lease_left),
         }),
         Found::Done { response, .. } if response.is_tombstone() => {
             Decision::Refuse(Problem::not_kept(&response))
@@ -226,6 +226,7 @@ pub fn can_keep(content_type: Option<&[u8]>, at_least: u64, max_response: u64) -
 mod tests {
     use super::*;
     use crate::core::policy::{FingerprintPolicy, OnLost, ScopePolicy, StatusSet, StoreDown};
+    use crate::core::record::OwnerToken;
 
     const POLICY: Policy = Policy {
         operation: None,
@@ -296,6 +297,11 @@ mod tests {
         assert_eq!(asked, Ask::Refuse(Problem::CallerUnknown));
     }
 
+    fn claim() -> Claim {
+        let id = RecordId::from_bytes([0; 32]);
+        Claim::new(id, OwnerToken::new(1), ONE)
+    }
+
     fn done(fingerprint: Fingerprint) -> Found {
         Found::Done {
             fingerprint,
@@ -317,7 +323,7 @@ mod tests {
         for found in [done(TWO), running(TWO, None), lost] {
             for may in [May::default(), ALL] {
                 assert_eq!(
-                    decide(&POLICY, ONE, found.clone(), may),
+                    decide(&claim(), found.clone(), may),
                     Decision::Refuse(Problem::KeyReused)
                 );
             }
@@ -327,15 +333,15 @@ mod tests {
     #[test]
     fn the_same_fingerprint_gets_the_outcome() {
         assert!(matches!(
-            decide(&POLICY, ONE, done(ONE), May::default()),
+            decide(&claim(), done(ONE), May::default()),
             Decision::Replay(response) if response.status() == 201
         ));
         let lost = Found::Lost { fingerprint: ONE };
         assert_eq!(
-            decide(&POLICY, ONE, lost.clone(), May::default()),
+            decide(&claim(), lost.clone(), May::default()),
             Decision::Refuse(Problem::OutcomeUnknown)
         );
-        assert_eq!(decide(&POLICY, ONE, lost, ALL), Decision::TakeOver);
+        assert_eq!(decide(&claim(), lost, ALL), Decision::TakeOver);
         let headers: [(&str, &[u8]); 1] = [("location", b"/1")];
         let tombstone = Found::Done {
             fingerprint: ONE,
@@ -343,7 +349,7 @@ mod tests {
             ttl_left: Duration::from_secs(1),
         };
         assert_eq!(
-            decide(&POLICY, ONE, tombstone, ALL),
+            decide(&claim(), tombstone, ALL),
             Decision::Refuse(Problem::ResponseNotKept {
                 status: 201,
                 location: Some("/1".into())
@@ -353,7 +359,7 @@ mod tests {
 
     #[test]
     fn retry_after_follows_the_lease() {
-        let seconds = |left| match decide(&POLICY, ONE, running(ONE, left), May::default()) {
+        let seconds = |left| match decide(&claim(), running(ONE, left), May::default()) {
             Decision::Refuse(Problem::InFlight { retry_after }) => retry_after,
             other => panic!("{other:?}"),
         };
@@ -363,10 +369,7 @@ mod tests {
         assert_eq!(seconds(Some(Duration::from_secs(15))), 15);
         assert_eq!(seconds(Some(Duration::from_millis(14_001))), 15);
         assert_eq!(seconds(Some(Duration::ZERO)), 1);
-        assert_eq!(
-            decide(&POLICY, ONE, running(ONE, None), ALL),
-            Decision::Wait
-        );
+        assert_eq!(decide(&claim(), running(ONE, None), ALL), Decision::Wait);
     }
 
     #[test]

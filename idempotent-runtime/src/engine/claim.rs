@@ -49,8 +49,8 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
     let mut takes_over = false;
     loop {
         let claim = Claim {
-            lease: policy.lease,
-            ttl: policy.ttl,
+            lease: inner.lease.unwrap_or(policy.lease),
+            ttl: inner.ttl.unwrap_or(policy.ttl),
             on_lost: kept_on_lost(inner, policy),
             takes_over,
             max_response: policy.max_response,
@@ -113,7 +113,7 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
             take_over: !takes_over
                 && (inner.reconciler.is_some() || policy.on_lost == OnLost::Rerun),
         };
-        let decision = protocol::decide(policy, wanted.fingerprint, found, may);
+        let decision = protocol::decide(&claim, found, may);
         match (decision, deadline) {
             (Decision::Wait, Some(deadline)) => {
                 // Nobody tells when a lease ends, and a store may be a moment late to see it. A time

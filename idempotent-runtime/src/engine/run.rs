@@ -168,8 +168,7 @@ async fn committed(state: &RunState, recorded: Option<StoredResponse>) -> Option
 
 /// The answer of a run in whose place another outcome was found.
 fn answer(state: &RunState, found: Found) -> Answer {
-    let Claimed { policy, claim, .. } = state.claimed();
-    match protocol::decide(policy, claim.fingerprint, found, May::default()) {
+    match protocol::decide(&state.claimed().claim, found, May::default()) {
         Decision::Replay(response) => Answer::Replay(response),
         Decision::Refuse(problem) => Answer::Refuse(problem.render(&state.runtime.0.problems)),
         Decision::Wait | Decision::TakeOver => unreachable!("it may do neither"),

@@ -12,6 +12,7 @@ mod limits;
 mod operation;
 mod order;
 mod problems;
+mod reconcile;
 mod recording;
 mod running;
 mod scope;

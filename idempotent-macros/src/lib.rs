@@ -18,7 +18,18 @@ use proc_macro2::TokenStream;
 /// handler, and its response is recorded; a retry with the same key is given the recorded response
 /// and does not run the handler again.
 ///
-/// ```ignore
+/// ```
+/// # use axum::{Json, extract::{FromRequestParts, State}, http::{StatusCode, request::Parts}};
+/// # #[derive(serde::Deserialize)] struct NewPayment;
+/// # #[derive(serde::Serialize)] struct Payment;
+/// # #[derive(Clone)] struct Db;
+/// # impl Db { async fn charge(&self, _: u64, _: NewPayment) -> Result<Payment, StatusCode> { Ok(Payment) } }
+/// # struct User { id: u64 }
+/// # impl<S: Sync> FromRequestParts<S> for User {
+/// #     type Rejection = StatusCode;
+/// #     async fn from_request_parts(_: &mut Parts, _: &S) -> Result<Self, StatusCode> { Ok(Self { id: 1 }) }
+/// # }
+/// # type AppError = StatusCode;
 /// use idempotent_runtime::idempotent;
 ///
 /// #[idempotent(scope = user.id)]
@@ -30,6 +41,7 @@ use proc_macro2::TokenStream;
 ///     let payment = db.charge(user.id, new).await?;
 ///     Ok((StatusCode::CREATED, Json(payment)))
 /// }
+/// # let _: axum::Router<Db> = axum::Router::new().route("/payments", axum::routing::post(create));
 /// ```
 ///
 /// The framework is found from the types: a handler is axum's if its result can be a response
@@ -99,7 +111,13 @@ use proc_macro2::TokenStream;
 /// In a generic `impl`, a handler that uses the block's parameters without naming `Self` says that
 /// it belongs there with `where Self: Sized`:
 ///
-/// ```ignore
+/// ```
+/// # use axum::{extract::State, http::StatusCode};
+/// # use idempotent_runtime::idempotent;
+/// # trait Repository: Clone + Send + Sync + 'static {
+/// #     fn create(&self) -> impl Future<Output = StatusCode> + Send;
+/// # }
+/// # struct Payments<R>(R);
 /// impl<R: Repository> Payments<R> {
 ///     #[idempotent(scope = "user")]
 ///     async fn create(State(repository): State<R>) -> StatusCode

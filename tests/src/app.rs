@@ -2,8 +2,13 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread::JoinHandle,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use actix_web::dev::Service as _;
@@ -13,6 +18,7 @@ use idempotent_runtime::{
 use tokio::sync::oneshot;
 
 use crate::{
+    backend::{Backend, Kind},
     client::Request,
     handlers::{Verified, on_actix, on_axum, verify_actix, verify_axum},
     logs,
@@ -42,11 +48,38 @@ impl Framework {
         Setup {
             framework: self,
             store: Steered::new(memory),
+            kind: None,
             clock,
             runtime: true,
             body_limit: None,
             configure: None,
         }
+    }
+}
+
+/// Which framework a test talks to, on which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::exhaustive_structs)]
+pub struct Setting {
+    /// The framework.
+    pub framework: Framework,
+    /// The store.
+    pub store: Kind,
+}
+
+impl Setting {
+    /// A server with everything as it comes, on a store without records.
+    pub async fn start(self) -> App {
+        self.setup().start().await
+    }
+
+    /// What a server is to be like.
+    pub fn setup(self) -> Setup {
+        let mut setup = self.framework.setup();
+        if self.store != Kind::Memory {
+            setup.kind = Some(self.store);
+        }
+        setup
     }
 }
 
@@ -56,6 +89,8 @@ impl Framework {
 pub struct Setup {
     framework: Framework,
     store: Steered,
+    /// A store of this kind in the place of `store`.
+    kind: Option<Kind>,
     clock: ManualClock,
     runtime: bool,
     body_limit: Option<usize>,
@@ -97,7 +132,12 @@ impl Setup {
         logs::keep();
         let events = Events::default();
         let heard = events.clone();
-        let mut builder = Idempotency::builder(self.store.clone())
+        let (store, namespace) = match self.kind {
+            None => (self.store, String::new()),
+            Some(kind) => (Steered::on(Backend::open(kind).await), namespace()),
+        };
+        let mut builder = Idempotency::builder(store.clone())
+            .namespace(namespace)
             .scope("user", |request| {
                 request.header("x-user").map(str::to_owned)
             })
@@ -129,13 +169,21 @@ impl Setup {
         App {
             world,
             idempotency,
-            store: self.store,
+            store,
             clock: self.clock,
             events,
             wiring,
             server,
         }
     }
+}
+
+/// One that no other test and no earlier run has, because stores are shared.
+fn namespace() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    format!("{}-{}-{next}", std::process::id(), started.as_nanos())
 }
 
 /// A running server.

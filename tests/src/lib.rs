@@ -1,7 +1,8 @@
 //! Support for the suite: a client that controls every byte, a server of either framework, and
 //! handlers that do in both what a request tells them.
 //!
-//! A test is written once, with the framework as its argument, and [`both!`] makes two of it.
+//! A test is written once. [`both!`] makes two of it, one for each framework, on the memory store
+//! with its faults and its clock; [`every!`] makes one for each framework on each store.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +11,7 @@
 )]
 
 pub mod app;
+pub mod backend;
 pub mod client;
 pub mod handlers;
 pub mod logs;
@@ -18,14 +20,15 @@ pub mod wait;
 pub mod world;
 
 pub use crate::{
-    app::{App, Framework, Setup},
+    app::{App, Framework, Setting, Setup},
+    backend::Kind,
     client::{Connection, Request, Response},
     store::{Fault, Steered, Verb},
     wait::{eventually, soon},
     world::{Panics, Plan, Streaming, World},
 };
 
-/// Makes two tests, `axum::name` and `actix::name`, of each function.
+/// Makes two tests, `axum_alone::name` and `actix_alone::name`, of each function.
 #[macro_export]
 macro_rules! both {
     ($(
@@ -34,18 +37,69 @@ macro_rules! both {
     )*) => {
         $($(#[$attribute])* async fn $name($framework: $crate::Framework) $body)*
 
-        mod axum {
+        mod axum_alone {
             $(#[tokio::test]
             async fn $name() {
                 super::$name($crate::Framework::Axum).await;
             })*
         }
 
-        mod actix {
+        mod actix_alone {
             $(#[tokio::test]
             async fn $name() {
                 super::$name($crate::Framework::Actix).await;
             })*
+        }
+    };
+}
+
+/// Makes a test for each framework on each store of each function, such as `axum::memory::name`.
+/// Those whose store needs a server are ignored unless asked for.
+#[macro_export]
+macro_rules! every {
+    ($(
+        $(#[$attribute:meta])*
+        async fn $name:ident($setting:ident: Setting $(,)?) $body:block
+    )*) => {
+        $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
+
+        mod axum {
+            $crate::on_every_store!(Axum, $($name)*);
+        }
+
+        mod actix {
+            $crate::on_every_store!(Actix, $($name)*);
+        }
+    };
+}
+
+/// The part of [`every!`] for one framework.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_every_store {
+    ($framework:ident, $($name:ident)*) => {
+        mod memory {
+            $crate::on_store!($framework, Memory, [], $($name)*);
+        }
+    };
+}
+
+/// The part of [`every!`] for one framework and one store.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_store {
+    ($framework:ident, $kind:ident, $ignored:tt, $($name:ident)*) => {
+        $($crate::on_store! { @one $framework, $kind, $ignored, $name })*
+    };
+    (@one $framework:ident, $kind:ident, [$($ignored:meta)?], $name:ident) => {
+        #[tokio::test]
+        $(#[$ignored])?
+        async fn $name() {
+            super::super::$name($crate::Setting {
+                framework: $crate::Framework::$framework,
+                store: $crate::Kind::$kind,
+            })
+            .await;
         }
     };
 }

@@ -16,7 +16,7 @@ use idempotent_runtime::{
 };
 use tokio::sync::watch;
 
-use crate::wait::soon;
+use crate::{backend::Backend, wait::soon};
 
 /// A verb of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Fault {
 pub struct Steered(Arc<Inner>);
 
 struct Inner {
-    memory: MemoryStore,
+    kept: Backend,
     needs_lease: bool,
     notifies: bool,
     verbs: [Steering; 4],
@@ -83,8 +83,18 @@ impl Steered {
     }
 
     fn with(memory: MemoryStore, needs_lease: bool, notifies: bool) -> Self {
+        Self::over(Backend::Memory(memory), needs_lease, notifies)
+    }
+
+    /// On a store of any kind.
+    pub(crate) fn on(kept: Backend) -> Self {
+        let (needs_lease, notifies) = (kept.needs_lease(), kept.as_notify().is_some());
+        Self::over(kept, needs_lease, notifies)
+    }
+
+    fn over(kept: Backend, needs_lease: bool, notifies: bool) -> Self {
         Self(Arc::new(Inner {
-            memory,
+            kept,
             needs_lease,
             notifies,
             verbs: Default::default(),
@@ -96,7 +106,8 @@ impl Steered {
     /// What is behind the faults.
     #[must_use]
     pub fn memory(&self) -> &MemoryStore {
-        &self.0.memory
+        let Backend::Memory(memory) = &self.0.kept;
+        memory
     }
 
     /// The next so many calls of the verb fail.
@@ -146,7 +157,7 @@ impl Steered {
 
     /// The claim of a run is lost, as when its lease ends.
     pub fn lose(&self, claim: &Claim) {
-        self.0.memory.abandon(claim);
+        self.0.kept.abandon(claim);
     }
 
     /// Says from now on that so much is left of the lease of every running claim.
@@ -203,10 +214,12 @@ impl Steering {
 impl Store for Steered {
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
         let mut answer = self
-            .call(Verb::Claim, claim, self.0.memory.claim(claim))
+            .call(Verb::Claim, claim, self.0.kept.claim(claim))
             .await;
-        if let Ok(ClaimAnswer::Found(Found::Running { lease_left, .. })) = &mut answer {
-            *lease_left = *self.0.lease_left.lock().unwrap();
+        if let Ok(ClaimAnswer::Found(Found::Running { lease_left, .. })) = &mut answer
+            && let Some(told) = *self.0.lease_left.lock().unwrap()
+        {
+            *lease_left = Some(told);
         }
         answer
     }
@@ -216,17 +229,17 @@ impl Store for Steered {
         claim: &Claim,
         response: &StoredResponse,
     ) -> Result<Completion, StoreError> {
-        let complete = self.0.memory.complete(claim, response);
+        let complete = self.0.kept.complete(claim, response);
         self.call(Verb::Complete, claim, complete).await
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        self.call(Verb::Release, claim, self.0.memory.release(claim))
+        self.call(Verb::Release, claim, self.0.kept.release(claim))
             .await
     }
 
     async fn renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        self.call(Verb::Renew, claim, self.0.memory.renew(claim))
+        self.call(Verb::Renew, claim, self.0.kept.renew(claim))
             .await
     }
 
@@ -236,11 +249,11 @@ impl Store for Steered {
 
     fn abandon(&self, claim: &Claim) {
         self.0.abandoned.fetch_add(1, Ordering::SeqCst);
-        self.0.memory.abandon(claim);
+        self.0.kept.abandon(claim);
     }
 
     fn as_notify(&self) -> Option<&dyn Notify> {
-        self.0.memory.as_notify().filter(|_| self.0.notifies)
+        self.0.kept.as_notify().filter(|_| self.0.notifies)
     }
 }
 
@@ -248,7 +261,7 @@ impl fmt::Debug for Steered {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Steered")
-            .field("memory", &self.0.memory)
+            .field("kept", &self.0.kept)
             .finish_non_exhaustive()
     }
 }

@@ -1,11 +1,11 @@
 //! §6: the handler's own handle on its run.
 
 use idempotent_runtime::{CommitError, Outcome};
-use idempotent_tests::{Fault, Panics, Plan, Verb, both, eventually, soon};
+use idempotent_tests::{Fault, Panics, Plan, Verb, both, eventually, every, soon};
 
-both! {
-    async fn sec6_a_commit_is_what_retries_get_whatever_follows(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec6_a_commit_is_what_retries_get_whatever_follows(setting: Setting) {
+        let app = setting.start().await;
         let commit = Plan::commit(201, "committed")
             .header("location", "/1")
             .header("x-raw", b"\xff");
@@ -71,8 +71,8 @@ both! {
         assert_eq!(app.events.count(Outcome::Released), 0);
     }
 
-    async fn sec6_a_commit_outlives_a_panic(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec6_a_commit_outlives_a_panic(setting: Setting) {
+        let app = setting.start().await;
         let plan = Plan {
             panics: Some(Panics::Last),
             ..Plan::commit(201, "committed")
@@ -86,35 +86,8 @@ both! {
         assert_eq!(app.world.effects(), 1);
     }
 
-    async fn sec6_a_commit_counts_from_when_it_is_made(framework: Framework) {
-        let app = framework.start().await;
-        let plan = Plan {
-            late_gate: Some("g".to_owned()),
-            ..Plan::commit(202, "committed")
-        };
-        let request = app.post("/pay").key("k").plan(&plan);
-        let mut running = request.open().await;
-        app.store.asked(Verb::Complete, 1).await;
-        eventually("it is recorded", || app.store.answered(Verb::Complete) == 1).await;
-        let retry = request.send().await;
-        assert!(retry.is_replay());
-        assert_eq!((retry.status, retry.text()), (202, "committed"));
-        app.post("/pay")
-            .key("k")
-            .body("other")
-            .send()
-            .await
-            .assert_problem(422, "key-reused");
-        assert_eq!(app.idempotency.running(), 1);
-        app.world.open("g");
-        running.response().await.assert_first(201);
-        // It is recorded once.
-        assert_eq!(app.store.calls(Verb::Complete).len(), 1);
-        assert_eq!(app.idempotency.running(), 0);
-    }
-
-    async fn sec6_a_commit_gives_the_response_back_whole(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec6_a_commit_gives_the_response_back_whole(setting: Setting) {
+        let app = setting.start().await;
         let whole = Plan {
             return_committed: true,
             ..Plan::commit(200, "committed")
@@ -141,8 +114,8 @@ both! {
         request.send().await.assert_replay_of(&first);
     }
 
-    async fn sec6_a_commit_of_a_large_response_leaves_its_mark(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec6_a_commit_of_a_large_response_leaves_its_mark(setting: Setting) {
+        let app = setting.start().await;
         let plan = Plan {
             return_committed: true,
             commit: Some((200, String::new())),
@@ -162,8 +135,8 @@ both! {
         assert_eq!(app.world.effects(), 1);
     }
 
-    async fn sec6_a_second_commit_is_an_error_and_the_first_stays(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec6_a_second_commit_is_an_error_and_the_first_stays(setting: Setting) {
+        let app = setting.start().await;
         let plan = Plan {
             commit_twice: true,
             ..Plan::commit(201, "first")
@@ -174,6 +147,97 @@ both! {
         let retry = request.send().await;
         assert!(retry.is_replay());
         assert_eq!(retry.text(), "first");
+    }
+
+    async fn sec6_a_release_frees_the_key_when_the_handler_returns(setting: Setting) {
+        let app = setting.start().await;
+        let plan = Plan {
+            release: true,
+            late_gate: Some("g".to_owned()),
+            ..Plan::default()
+        };
+        let request = app.post("/pay").key("k");
+        let mut running = request.clone().plan(&plan).open().await;
+        app.world.entered(1).await;
+        request.send().await.assert_problem(409, "in-flight");
+        app.world.open("g");
+        running.response().await.assert_first(201);
+        request.send().await.assert_first(201);
+    }
+
+    async fn sec6_a_release_of_a_run_that_panics_has_no_effect(setting: Setting) {
+        let app = setting.start().await;
+        let plan = Plan {
+            release: true,
+            ..Plan::panics(Panics::Last)
+        };
+        let request = app.post("/pay").key("k").plan(&plan);
+        let _ = request.open().await.is_hung_up().await;
+        soon("the run has ended", app.idempotency.drain()).await;
+        let retry = request.send().await;
+        assert_eq!((retry.status, retry.is_replay()), (500, true));
+    }
+
+    async fn sec6_the_key_is_known_to_the_handler(setting: Setting) {
+        let app = setting.start().await;
+        app.post("/pay")
+            .key("\"a \\\"key\\\"\"")
+            .send()
+            .await
+            .assert_first(201);
+        let seen = "protected true, key Some(\"a \\\"key\\\"\")".to_owned();
+        assert!(app.world.notes().contains(&seen), "{:?}", app.world.notes());
+    }
+
+    async fn sec6_nothing_is_committed_after_the_handler_has_returned(setting: Setting) {
+        let app = setting.start().await;
+        for (key, status) in [("recorded", 202), ("released", 503)] {
+            let request = app.post("/pay").key(key);
+            let plan = Plan {
+                keep: true,
+                ..Plan::status(status)
+            };
+            let first = request.clone().plan(&plan).send().await;
+            first.assert_first(status);
+            let late = ::axum::response::Response::default();
+            let refused = app.world.kept().commit(late).await;
+            assert_eq!(refused.err(), Some(CommitError::Ended), "{key}");
+            let retry = request.plan(&Plan::status(201)).send().await;
+            if status == 202 {
+                retry.assert_replay_of(&first);
+            } else {
+                retry.assert_first(201);
+            }
+        }
+    }
+}
+
+both! {
+    async fn sec6_a_commit_counts_from_when_it_is_made(framework: Framework) {
+        let app = framework.start().await;
+        let plan = Plan {
+            late_gate: Some("g".to_owned()),
+            ..Plan::commit(202, "committed")
+        };
+        let request = app.post("/pay").key("k").plan(&plan);
+        let mut running = request.open().await;
+        app.store.asked(Verb::Complete, 1).await;
+        eventually("it is recorded", || app.store.answered(Verb::Complete) == 1).await;
+        let retry = request.send().await;
+        assert!(retry.is_replay());
+        assert_eq!((retry.status, retry.text()), (202, "committed"));
+        app.post("/pay")
+            .key("k")
+            .body("other")
+            .send()
+            .await
+            .assert_problem(422, "key-reused");
+        assert_eq!(app.idempotency.running(), 1);
+        app.world.open("g");
+        running.response().await.assert_first(201);
+        // It is recorded once.
+        assert_eq!(app.store.calls(Verb::Complete).len(), 1);
+        assert_eq!(app.idempotency.running(), 0);
     }
 
     async fn sec6_a_commit_is_tried_again_when_the_store_fails(framework: Framework) {
@@ -244,46 +308,6 @@ both! {
         assert_eq!(first.text(), "effect 1");
     }
 
-    async fn sec6_a_release_frees_the_key_when_the_handler_returns(framework: Framework) {
-        let app = framework.start().await;
-        let plan = Plan {
-            release: true,
-            late_gate: Some("g".to_owned()),
-            ..Plan::default()
-        };
-        let request = app.post("/pay").key("k");
-        let mut running = request.clone().plan(&plan).open().await;
-        app.world.entered(1).await;
-        request.send().await.assert_problem(409, "in-flight");
-        app.world.open("g");
-        running.response().await.assert_first(201);
-        request.send().await.assert_first(201);
-    }
-
-    async fn sec6_a_release_of_a_run_that_panics_has_no_effect(framework: Framework) {
-        let app = framework.start().await;
-        let plan = Plan {
-            release: true,
-            ..Plan::panics(Panics::Last)
-        };
-        let request = app.post("/pay").key("k").plan(&plan);
-        let _ = request.open().await.is_hung_up().await;
-        soon("the run has ended", app.idempotency.drain()).await;
-        let retry = request.send().await;
-        assert_eq!((retry.status, retry.is_replay()), (500, true));
-    }
-
-    async fn sec6_the_key_is_known_to_the_handler(framework: Framework) {
-        let app = framework.start().await;
-        app.post("/pay")
-            .key("\"a \\\"key\\\"\"")
-            .send()
-            .await
-            .assert_first(201);
-        let seen = "protected true, key Some(\"a \\\"key\\\"\")".to_owned();
-        assert!(app.world.notes().contains(&seen), "{:?}", app.world.notes());
-    }
-
     async fn sec6_without_protection_the_handle_does_nothing(framework: Framework) {
         let app = framework.start().await;
         app.store.fail(Verb::Claim, usize::MAX, Fault::Before);
@@ -338,27 +362,5 @@ both! {
         request.send().await.assert_first(201);
         app.world.open("winner");
         soon("all runs have ended", app.idempotency.drain()).await;
-    }
-
-    async fn sec6_nothing_is_committed_after_the_handler_has_returned(framework: Framework) {
-        let app = framework.start().await;
-        for (key, status) in [("recorded", 202), ("released", 503)] {
-            let request = app.post("/pay").key(key);
-            let plan = Plan {
-                keep: true,
-                ..Plan::status(status)
-            };
-            let first = request.clone().plan(&plan).send().await;
-            first.assert_first(status);
-            let late = ::axum::response::Response::default();
-            let refused = app.world.kept().commit(late).await;
-            assert_eq!(refused.err(), Some(CommitError::Ended), "{key}");
-            let retry = request.plan(&Plan::status(201)).send().await;
-            if status == 202 {
-                retry.assert_replay_of(&first);
-            } else {
-                retry.assert_first(201);
-            }
-        }
     }
 }

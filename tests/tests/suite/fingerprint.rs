@@ -1,7 +1,7 @@
 //! §1 and §3, and the argument `fingerprint`: what a retry must repeat.
 
 use idempotent_runtime::Outcome;
-use idempotent_tests::{Plan, Request, both};
+use idempotent_tests::{Plan, Request, both, every};
 use serde_json::json;
 
 fn form(request: Request, boundary: &str, quoted: bool, value: &str) -> Request {
@@ -16,9 +16,9 @@ fn form(request: Request, boundary: &str, quoted: bool, value: &str) -> Request 
     request.header("content-type", content_type).body(body)
 }
 
-both! {
-    async fn sec3_a_key_with_another_body_is_refused(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec3_a_key_with_another_body_is_refused(setting: Setting) {
+        let app = setting.start().await;
         let first = app.post("/pay").key("k").body("one").send().await;
         first.assert_first(201);
         for other in ["two", "One", "one ", "", "onf", "one\n"] {
@@ -36,8 +36,8 @@ both! {
             .assert_replay_of(&first);
     }
 
-    async fn sec1_the_query_is_part_of_the_fingerprint(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_the_query_is_part_of_the_fingerprint(setting: Setting) {
+        let app = setting.start().await;
         app.post("/pay?amount=1")
             .key("k")
             .body("one")
@@ -57,8 +57,8 @@ both! {
         assert_eq!(app.world.effects(), 1);
     }
 
-    async fn sec1_no_byte_can_be_shifted_from_the_query_into_the_body(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_no_byte_can_be_shifted_from_the_query_into_the_body(setting: Setting) {
+        let app = setting.start().await;
         app.post("/pay?a=b")
             .key("k")
             .body("c")
@@ -79,8 +79,8 @@ both! {
             .assert_problem(422, "key-reused");
     }
 
-    async fn sec1_headers_are_not_part_of_the_fingerprint(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_headers_are_not_part_of_the_fingerprint(setting: Setting) {
+        let app = setting.start().await;
         let first = app
             .post("/pay")
             .key("k")
@@ -105,8 +105,8 @@ both! {
         retry.assert_replay_of(&first);
     }
 
-    async fn sec1_how_a_body_is_framed_does_not_count(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_how_a_body_is_framed_does_not_count(setting: Setting) {
+        let app = setting.start().await;
         let first = app.post("/pay").key("k").body("one and two").send().await;
         first.assert_first(201);
         let chunked = app
@@ -116,8 +116,8 @@ both! {
         chunked.send().await.assert_replay_of(&first);
     }
 
-    async fn sec1_any_bytes_can_be_a_body(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_any_bytes_can_be_a_body(setting: Setting) {
+        let app = setting.start().await;
         let all: Vec<u8> = (0..=255).collect();
         let echo = Plan {
             echo: true,
@@ -148,8 +148,8 @@ both! {
             .assert_problem(422, "key-reused");
     }
 
-    async fn sec1_the_boundary_of_a_form_is_not_part_of_the_fingerprint(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_the_boundary_of_a_form_is_not_part_of_the_fingerprint(setting: Setting) {
+        let app = setting.start().await;
         let pay = || app.post("/pay").key("k");
         let first = form(pay(), "----browser-1234", false, "1").send().await;
         first.assert_first(201);
@@ -162,8 +162,8 @@ both! {
         assert_eq!(app.world.effects(), 1);
     }
 
-    async fn sec3_a_body_that_no_extractor_takes_does_not_count(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec3_a_body_that_no_extractor_takes_does_not_count(setting: Setting) {
+        let app = setting.start().await;
         let first = app.post("/no-body").key("k").body("one").send().await;
         first.assert_first(201);
         app.post("/no-body")
@@ -184,8 +184,8 @@ both! {
             .assert_problem(422, "key-reused");
     }
 
-    async fn sec3_another_request_is_told_so_while_the_first_still_runs(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec3_another_request_is_told_so_while_the_first_still_runs(setting: Setting) {
+        let app = setting.start().await;
         for path in ["/pay", "/wait/long"] {
             let mut running = app
                 .post(path)
@@ -204,8 +204,8 @@ both! {
         }
     }
 
-    async fn sec3_another_request_is_told_so_when_the_response_was_not_kept(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec3_another_request_is_told_so_when_the_response_was_not_kept(setting: Setting) {
+        let app = setting.start().await;
         let large = Plan::body(vec![b'x'; 2000]);
         app.post("/small")
             .key("k")
@@ -226,9 +226,9 @@ both! {
     }
 
     async fn sec10_with_no_fingerprint_whatever_comes_with_the_key_is_a_retry(
-        framework: Framework,
+        setting: Setting,
     ) {
-        let app = framework.start().await;
+        let app = setting.start().await;
         let first = app
             .post("/fingerprint/none")
             .key("k")
@@ -247,8 +247,8 @@ both! {
         assert_eq!(app.world.effects(), 1);
     }
 
-    async fn sec10_an_expression_says_what_counts(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec10_an_expression_says_what_counts(setting: Setting) {
+        let app = setting.start().await;
         let pay = |amount: i64, id: &str| {
             let body = json!({"amount": amount, "id": id});
             app.post("/fingerprint/expression").key("k").json(&body)
@@ -265,7 +265,9 @@ both! {
             .assert_problem(422, "key-reused");
         assert_eq!(app.world.effects(), 1);
     }
+}
 
+both! {
     async fn sec10_an_expression_that_cannot_be_serialised_is_an_error_of_the_setup(
         framework: Framework,
     ) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::{MemoryStore, MemoryStoreBuilder, Outcome};
-use idempotent_tests::{App, Framework, Plan, Request, Steered, Streaming, Verb, both};
+use idempotent_tests::{App, Framework, Plan, Request, Steered, Streaming, Verb, both, every};
 
 /// What `/small` keeps.
 const KEPT: usize = 1024;
@@ -31,9 +31,9 @@ async fn full(
     setup.store(store).start().await
 }
 
-both! {
-    async fn sec7_a_response_of_the_limit_is_kept_and_a_larger_one_is_not(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec7_a_response_of_the_limit_is_kept_and_a_larger_one_is_not(setting: Setting) {
+        let app = setting.start().await;
         let request = app
             .post("/small")
             .key("kept")
@@ -55,8 +55,8 @@ both! {
         assert_eq!(app.events.count(Outcome::ResponseNotKept), 2);
     }
 
-    async fn sec7_a_stream_within_the_limit_is_kept_and_a_longer_one_is_not(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_a_stream_within_the_limit_is_kept_and_a_longer_one_is_not(setting: Setting) {
+        let app = setting.start().await;
         let request = app.post("/small").key("kept").plan(&Plan::stream(4, 256));
         let first = request.send().await;
         first.assert_first(201);
@@ -80,8 +80,8 @@ both! {
         }
     }
 
-    async fn sec10_the_limit_is_a_mebibyte_unless_said(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec10_the_limit_is_a_mebibyte_unless_said(setting: Setting) {
+        let app = setting.start().await;
         for (size, kept) in [(1 << 20, true), ((1 << 20) + 1, false)] {
             let plan = Plan::stream(1, size);
             let request = app.post("/pay").key(size.to_string()).plan(&plan);
@@ -92,8 +92,8 @@ both! {
         }
     }
 
-    async fn sec7_the_status_of_a_large_response_is_told(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_the_status_of_a_large_response_is_told(setting: Setting) {
+        let app = setting.start().await;
         for status in [200, 303, 404, 500] {
             let plan = Plan {
                 status: Some(status),
@@ -113,21 +113,8 @@ both! {
         request.send().await.assert_first(503);
     }
 
-    async fn sec1_the_mark_of_a_large_response_lives_for_its_ttl(framework: Framework) {
-        let app = framework.start().await;
-        let request = app
-            .post("/ttl/hour")
-            .key("k")
-            .plan(&Plan::stream(2, 1 << 20));
-        request.send().await.assert_first(201);
-        app.clock.advance(Duration::from_secs(3599));
-        assert_not_kept(&app, &request, 201, None).await;
-        app.clock.advance(Duration::from_secs(1));
-        request.send().await.assert_first(201);
-    }
-
-    async fn sec7_a_large_response_is_not_held_back_beyond_the_limit(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_a_large_response_is_not_held_back_beyond_the_limit(setting: Setting) {
+        let app = setting.start().await;
         let streaming = Streaming {
             chunks: 3,
             size: 2000,
@@ -152,8 +139,8 @@ both! {
         assert_eq!(body.len(), 6000);
     }
 
-    async fn sec7_events_are_delivered_one_by_one(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_events_are_delivered_one_by_one(setting: Setting) {
+        let app = setting.start().await;
         for (key, content_type) in [
             ("a", "text/event-stream"),
             ("b", "Text/Event-Stream; charset=utf-8"),
@@ -182,8 +169,8 @@ both! {
         }
     }
 
-    async fn sec7_events_whose_client_goes_away_are_not_run_again(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_events_whose_client_goes_away_are_not_run_again(setting: Setting) {
+        let app = setting.start().await;
         let streaming = Streaming {
             chunks: 3,
             size: 10,
@@ -203,8 +190,8 @@ both! {
         assert_not_kept(&app, &request, 201, None).await;
     }
 
-    async fn sec7_a_body_that_fails_is_not_run_again(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_a_body_that_fails_is_not_run_again(setting: Setting) {
+        let app = setting.start().await;
         // It fails while it is read to be recorded, and when that was given up.
         for (path, size) in [("/pay", 10), ("/small", 2000)] {
             let streaming = Streaming {
@@ -231,6 +218,49 @@ both! {
             }
             assert_not_kept(&app, &request, 201, Some(b"/1")).await;
         }
+    }
+
+    async fn sec3_the_body_is_not_read_for_a_handler_that_does_not_take_it(setting: Setting) {
+        let app = setting.setup().body_limit(100).start().await;
+        let request = app.post("/no-body").key("k").body([b'x'; 101]);
+        let first = request.send().await;
+        first.assert_first(201);
+        request.send().await.assert_replay_of(&first);
+    }
+
+    async fn sec8_an_event_of_a_body_over_the_limit_names_its_route(setting: Setting) {
+        let app = setting.setup().body_limit(100).start().await;
+        app.post("/shared/a")
+            .key("k")
+            .body([b'x'; 101])
+            .send()
+            .await
+            .assert_problem(413, "body-too-large");
+        assert_eq!(app.events.all()[0].operation, "POST /shared/a");
+    }
+}
+
+both! {
+    async fn sec9_a_full_store_is_full_where_a_store_that_is_down_may_be_passed_by(
+        framework: Framework,
+    ) {
+        let app = full(framework, |store| store.max_entries(0)).await;
+        let response = app.post("/down/run").key("k").send().await;
+        response.assert_problem(503, "store-full");
+        assert_eq!(app.world.entries(), 0);
+    }
+
+    async fn sec1_the_mark_of_a_large_response_lives_for_its_ttl(framework: Framework) {
+        let app = framework.start().await;
+        let request = app
+            .post("/ttl/hour")
+            .key("k")
+            .plan(&Plan::stream(2, 1 << 20));
+        request.send().await.assert_first(201);
+        app.clock.advance(Duration::from_secs(3599));
+        assert_not_kept(&app, &request, 201, None).await;
+        app.clock.advance(Duration::from_secs(1));
+        request.send().await.assert_first(201);
     }
 
     async fn sec3_a_request_body_over_the_limit_is_refused(framework: Framework) {
@@ -278,25 +308,6 @@ both! {
         let over = app.post("/pay").key("l").body(vec![b'x'; limit + 1]);
         over.send().await.assert_problem(413, "body-too-large");
         assert_eq!(app.world.entries(), 1);
-    }
-
-    async fn sec3_the_body_is_not_read_for_a_handler_that_does_not_take_it(framework: Framework) {
-        let app = framework.setup().body_limit(100).start().await;
-        let request = app.post("/no-body").key("k").body([b'x'; 101]);
-        let first = request.send().await;
-        first.assert_first(201);
-        request.send().await.assert_replay_of(&first);
-    }
-
-    async fn sec8_an_event_of_a_body_over_the_limit_names_its_route(framework: Framework) {
-        let app = framework.setup().body_limit(100).start().await;
-        app.post("/shared/a")
-            .key("k")
-            .body([b'x'; 101])
-            .send()
-            .await
-            .assert_problem(413, "body-too-large");
-        assert_eq!(app.events.all()[0].operation, "POST /shared/a");
     }
 
     async fn sec9_a_full_store_refuses_before_the_handler_runs(framework: Framework) {
@@ -398,14 +409,5 @@ both! {
         }
         assert_eq!(done, 5);
         assert_eq!(app.world.entries(), 5);
-    }
-
-    async fn sec9_a_full_store_is_full_where_a_store_that_is_down_may_be_passed_by(
-        framework: Framework,
-    ) {
-        let app = full(framework, |store| store.max_entries(0)).await;
-        let response = app.post("/down/run").key("k").send().await;
-        response.assert_problem(503, "store-full");
-        assert_eq!(app.world.entries(), 0);
     }
 }

@@ -1,11 +1,11 @@
 //! §1, and the argument `operation`: which handler a key was sent to.
 
 use idempotent_runtime::MemoryStore;
-use idempotent_tests::{App, Framework, Plan, Steered, both};
+use idempotent_tests::{App, Framework, Plan, Steered, both, every};
 
-both! {
-    async fn sec1_a_key_names_one_operation(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec1_a_key_names_one_operation(setting: Setting) {
+        let app = setting.start().await;
         for path in ["/pay", "/key/required", "/fingerprint/request"] {
             let first = app.post(path).key("k").body("one").send().await;
             first.assert_first(201);
@@ -19,8 +19,8 @@ both! {
         assert_eq!(app.world.effects(), 3);
     }
 
-    async fn sec1_the_method_is_part_of_the_operation(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_the_method_is_part_of_the_operation(setting: Setting) {
+        let app = setting.start().await;
         for (index, method) in ["POST", "PUT", "PATCH", "DELETE", "PAY"]
             .into_iter()
             .enumerate()
@@ -35,8 +35,8 @@ both! {
         }
     }
 
-    async fn sec1_parameters_of_the_path_are_not_part_of_the_operation(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_parameters_of_the_path_are_not_part_of_the_operation(setting: Setting) {
+        let app = setting.start().await;
         let first = app.post("/items/1").key("k").body("one").send().await;
         first.assert_first(201);
         app.post("/items/1")
@@ -53,8 +53,8 @@ both! {
     }
 
     /// A nested router sees a shortened path, and what was cut off has a parameter.
-    async fn sec1_a_parameter_in_the_prefix_of_a_nested_router_counts(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_a_parameter_in_the_prefix_of_a_nested_router_counts(setting: Setting) {
+        let app = setting.start().await;
         let first = app.post("/tenants/1/pay").key("k").body("one").send().await;
         first.assert_first(201);
         app.post("/tenants/1/pay")
@@ -76,8 +76,8 @@ both! {
             .assert_first(201);
     }
 
-    async fn sec1_without_a_matched_route_the_path_is_the_operation(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec1_without_a_matched_route_the_path_is_the_operation(setting: Setting) {
+        let app = setting.start().await;
         for path in ["/no/such/route", "/no/other/route"] {
             let first = app.post(path).key("k").body("one").send().await;
             first.assert_first(201);
@@ -95,8 +95,8 @@ both! {
         assert_eq!(app.world.effects(), 2);
     }
 
-    async fn sec10_a_named_operation_is_the_same_on_every_route(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec10_a_named_operation_is_the_same_on_every_route(setting: Setting) {
+        let app = setting.start().await;
         let first = app.post("/alike/a").key("k").body("one").send().await;
         first.assert_first(201);
         app.post("/alike/b")
@@ -124,7 +124,9 @@ both! {
         other.assert_problem(422, "key-reused");
         assert_eq!(app.world.effects(), 2);
     }
+}
 
+both! {
     async fn sec1_a_namespace_keeps_applications_apart_in_one_store(framework: Framework) {
         let memory = MemoryStore::default();
         let mut apps = Vec::new();

@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use flate2::{Compression, write::GzEncoder};
 use idempotent_runtime::Outcome;
-use idempotent_tests::{Connection, Framework, Plan, Verb, both, logs};
+use idempotent_tests::{Connection, Framework, Plan, Verb, both, every, logs};
 use serde_json::json;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
@@ -13,9 +13,9 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-both! {
-    async fn sec3_a_retry_is_a_replay(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec3_a_retry_is_a_replay(setting: Setting) {
+        let app = setting.start().await;
         let request = app.post("/pay").key("k").body("one");
         let first = request.send().await;
         first.assert_first(201);
@@ -33,8 +33,8 @@ both! {
         assert_eq!(app.events.outcomes(), told);
     }
 
-    async fn sec3_a_replay_on_the_same_connection(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec3_a_replay_on_the_same_connection(setting: Setting) {
+        let app = setting.start().await;
         let request = app.post("/pay").key("k").body("one");
         let mut connection = request.open().await;
         let first = connection.response().await;
@@ -50,6 +50,81 @@ both! {
         connection.response().await.assert_first(201);
     }
 
+    async fn sec3_extractors_run_before_the_key_is_looked_at(setting: Setting) {
+        let app = setting.start().await;
+        let pay = || app.post("/json").json(&json!({"amount": 1}));
+        assert_eq!(pay().send().await.status, 401);
+        assert_eq!(pay().key("a b").send().await.status, 401);
+        pay()
+            .user("anna")
+            .send()
+            .await
+            .assert_problem(400, "key-missing");
+        pay()
+            .user("anna")
+            .key("a b")
+            .send()
+            .await
+            .assert_problem(400, "key-invalid");
+    }
+
+    /// Who may no longer do it may no longer see what came of it.
+    async fn sec3_a_replay_passes_the_extractors_again(setting: Setting) {
+        let app = setting.start().await;
+        let pay = || app.post("/json").key("k").json(&json!({"amount": 1}));
+        let first = pay().user("anna").send().await;
+        first.assert_first(201);
+        for refused in [pay().send().await, pay().user("banned").send().await] {
+            assert!(matches!(refused.status, 401 | 403));
+            assert!(!refused.is_replay());
+            assert_ne!(refused.body, first.body);
+        }
+        pay().user("anna").send().await.assert_replay_of(&first);
+    }
+
+    async fn sec3_a_running_operation_is_in_flight(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k").body("one");
+        let mut running = request.clone().plan(&Plan::gate("g")).open().await;
+        app.world.entered(1).await;
+        assert_eq!(app.idempotency.running(), 1);
+        let retry = request.send().await;
+        let document = retry.assert_problem(409, "in-flight");
+        assert_eq!(document["retryable"], true);
+        assert_eq!(retry.header("retry-after"), Some(&b"1"[..]));
+        app.world.open("g");
+        let first = running.response().await;
+        first.assert_first(201);
+        request.send().await.assert_replay_of(&first);
+        assert_eq!(app.world.effects(), 1);
+        assert_eq!(app.idempotency.running(), 0);
+        let told = [Outcome::InFlight, Outcome::Executed, Outcome::Replayed];
+        assert_eq!(app.events.outcomes(), told);
+    }
+
+    /// As curl does it for a large body.
+    async fn sec3_a_client_that_waits_for_leave_to_send_its_body(setting: Setting) {
+        let app = setting.start().await;
+        let request = app
+            .post("/pay")
+            .key("k")
+            .header("expect", "100-continue")
+            .body("one");
+        let bytes = request.bytes();
+        let mut responses = Vec::new();
+        for _ in 0..2 {
+            let mut connection = Connection::to(app.address()).await;
+            connection.write_bytes(&bytes[..bytes.len() - 3]).await;
+            assert_eq!(connection.head().await.status, 100);
+            connection.write_bytes(b"one").await;
+            responses.push(connection.response().await);
+        }
+        responses[0].assert_first(201);
+        responses[1].assert_replay_of(&responses[0]);
+    }
+}
+
+both! {
     async fn sec3_without_the_runtime_nothing_runs(framework: Framework) {
         let app = framework.setup().without_runtime().start().await;
         for (path, key) in [("/pay", "k"), ("/key/optional", "k"), ("/key/derived", "k")] {
@@ -116,38 +191,6 @@ both! {
         assert_eq!(app.world.effects(), 1);
     }
 
-    async fn sec3_extractors_run_before_the_key_is_looked_at(framework: Framework) {
-        let app = framework.start().await;
-        let pay = || app.post("/json").json(&json!({"amount": 1}));
-        assert_eq!(pay().send().await.status, 401);
-        assert_eq!(pay().key("a b").send().await.status, 401);
-        pay()
-            .user("anna")
-            .send()
-            .await
-            .assert_problem(400, "key-missing");
-        pay()
-            .user("anna")
-            .key("a b")
-            .send()
-            .await
-            .assert_problem(400, "key-invalid");
-    }
-
-    /// Who may no longer do it may no longer see what came of it.
-    async fn sec3_a_replay_passes_the_extractors_again(framework: Framework) {
-        let app = framework.start().await;
-        let pay = || app.post("/json").key("k").json(&json!({"amount": 1}));
-        let first = pay().user("anna").send().await;
-        first.assert_first(201);
-        for refused in [pay().send().await, pay().user("banned").send().await] {
-            assert!(matches!(refused.status, 401 | 403));
-            assert!(!refused.is_replay());
-            assert_ne!(refused.body, first.body);
-        }
-        pay().user("anna").send().await.assert_replay_of(&first);
-    }
-
     async fn sec3_safe_methods_run_directly_and_are_never_recorded(framework: Framework) {
         let app = framework.start().await;
         let mut effects = 0;
@@ -176,26 +219,6 @@ both! {
                 .iter()
                 .any(|note| note.starts_with("protected true"))
         );
-    }
-
-    async fn sec3_a_running_operation_is_in_flight(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k").body("one");
-        let mut running = request.clone().plan(&Plan::gate("g")).open().await;
-        app.world.entered(1).await;
-        assert_eq!(app.idempotency.running(), 1);
-        let retry = request.send().await;
-        let document = retry.assert_problem(409, "in-flight");
-        assert_eq!(document["retryable"], true);
-        assert_eq!(retry.header("retry-after"), Some(&b"1"[..]));
-        app.world.open("g");
-        let first = running.response().await;
-        first.assert_first(201);
-        request.send().await.assert_replay_of(&first);
-        assert_eq!(app.world.effects(), 1);
-        assert_eq!(app.idempotency.running(), 0);
-        let told = [Outcome::InFlight, Outcome::Executed, Outcome::Replayed];
-        assert_eq!(app.events.outcomes(), told);
     }
 
     /// What an extractor sees with the attribute is what it sees without.
@@ -236,27 +259,6 @@ both! {
         }
         let other = request("/pay").body(gzip(br#"{"amount": 8}"#)).send().await;
         other.assert_problem(422, "key-reused");
-    }
-
-    /// As curl does it for a large body.
-    async fn sec3_a_client_that_waits_for_leave_to_send_its_body(framework: Framework) {
-        let app = framework.start().await;
-        let request = app
-            .post("/pay")
-            .key("k")
-            .header("expect", "100-continue")
-            .body("one");
-        let bytes = request.bytes();
-        let mut responses = Vec::new();
-        for _ in 0..2 {
-            let mut connection = Connection::to(app.address()).await;
-            connection.write_bytes(&bytes[..bytes.len() - 3]).await;
-            assert_eq!(connection.head().await.status, 100);
-            connection.write_bytes(b"one").await;
-            responses.push(connection.response().await);
-        }
-        responses[0].assert_first(201);
-        responses[1].assert_replay_of(&responses[0]);
     }
 
     async fn sec3_a_body_that_breaks_off_claims_nothing(framework: Framework) {

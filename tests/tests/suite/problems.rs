@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::{MemoryStore, Outcome};
-use idempotent_tests::{App, Fault, Framework, Plan, Response, Steered, Verb, both};
+use idempotent_tests::{App, Fault, Framework, Plan, Response, Steered, Verb, both, every};
 
 const BASE: &str = "https://api.example/problems/";
 const DOCUMENTATION: &str = "https://api.example/idempotency";
@@ -149,6 +149,44 @@ fn assert_document(response: &Response, status: u16, code: &str, retryable: bool
     assert_eq!(response.all("content-type").len(), 1);
 }
 
+every! {
+    async fn sec8_a_documentation_address_that_is_no_header_is_left_out(setting: Setting) {
+        let setup = setting.setup();
+        let app = setup
+            .configure(|builder| builder.documentation("https://a\r\nx-injected: 1"))
+            .start()
+            .await;
+        let response = app.post("/pay").send().await;
+        response.assert_problem(400, "key-missing");
+        assert_eq!(response.header("link"), None);
+        assert_eq!(response.header("x-injected"), None);
+    }
+
+    async fn sec8_every_outcome_is_told_with_its_operation_and_the_same_hash(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        request.send().await;
+        request.send().await;
+        request.clone().body("other").send().await;
+        app.post("/pay").send().await;
+        let events = app.events.all();
+        let outcomes = [
+            Outcome::Executed,
+            Outcome::Replayed,
+            Outcome::KeyReused,
+            Outcome::KeyMissing,
+        ];
+        assert_eq!(app.events.outcomes(), outcomes);
+        assert!(events.iter().all(|event| event.operation == "POST /pay"));
+        let hash = events[0].record.clone().unwrap();
+        assert_eq!(hash.len(), 12);
+        assert!(hash.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        assert_eq!(events[1].record, Some(hash.clone()));
+        assert_eq!(events[2].record, Some(hash));
+        assert_eq!(events[3].record, None);
+    }
+}
+
 both! {
     async fn sec8_every_problem_is_a_document(framework: Framework) {
         for (response, status, code, retryable) in all(framework, false).await {
@@ -163,24 +201,12 @@ both! {
         }
     }
 
-    async fn sec8_base_and_documentation_are_settings(framework: Framework) {
+    async fn sec8_base_and_documentation_are_frameworks(framework: Framework) {
         let link = format!("<{DOCUMENTATION}>; rel=\"describedby\"");
         for (response, status, code, retryable) in all(framework, true).await {
             assert_document(&response, status, code, retryable, BASE);
             assert_eq!(response.all("link"), [link.as_bytes()], "{code}");
         }
-    }
-
-    async fn sec8_a_documentation_address_that_is_no_header_is_left_out(framework: Framework) {
-        let setup = framework.setup();
-        let app = setup
-            .configure(|builder| builder.documentation("https://a\r\nx-injected: 1"))
-            .start()
-            .await;
-        let response = app.post("/pay").send().await;
-        response.assert_problem(400, "key-missing");
-        assert_eq!(response.header("link"), None);
-        assert_eq!(response.header("x-injected"), None);
     }
 
     async fn sec8_retry_after_tells_when_the_lease_ends(framework: Framework) {
@@ -218,29 +244,5 @@ both! {
         }
         app.world.open("g");
         running.response().await.assert_first(201);
-    }
-
-    async fn sec8_every_outcome_is_told_with_its_operation_and_the_same_hash(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k");
-        request.send().await;
-        request.send().await;
-        request.clone().body("other").send().await;
-        app.post("/pay").send().await;
-        let events = app.events.all();
-        let outcomes = [
-            Outcome::Executed,
-            Outcome::Replayed,
-            Outcome::KeyReused,
-            Outcome::KeyMissing,
-        ];
-        assert_eq!(app.events.outcomes(), outcomes);
-        assert!(events.iter().all(|event| event.operation == "POST /pay"));
-        let hash = events[0].record.clone().unwrap();
-        assert_eq!(hash.len(), 12);
-        assert!(hash.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        assert_eq!(events[1].record, Some(hash.clone()));
-        assert_eq!(events[2].record, Some(hash));
-        assert_eq!(events[3].record, None);
     }
 }

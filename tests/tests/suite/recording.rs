@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use idempotent_runtime::Outcome;
-use idempotent_tests::{Panics, Plan, both};
+use idempotent_tests::{Panics, Plan, both, every};
 
 const HOUR: Duration = Duration::from_hours(1);
 /// The least that a clock goes on.
 const INSTANT: Duration = Duration::from_millis(1);
 
-both! {
-    async fn sec7_a_replay_is_the_first_response_byte_for_byte(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec7_a_replay_is_the_first_response_byte_for_byte(setting: Setting) {
+        let app = setting.start().await;
         let all: Vec<u8> = (0..=255).collect();
         let plan = Plan::body(&all)
             .header("content-type", "application/octet-stream")
@@ -42,8 +42,8 @@ both! {
     }
 
     /// Neither is a first response changed by the attribute, but where the protocol says so.
-    async fn sec7_a_first_response_is_that_of_the_handler(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_a_first_response_is_that_of_the_handler(setting: Setting) {
+        let app = setting.start().await;
         let plans = [
             Plan::default(),
             Plan::status(204),
@@ -86,9 +86,9 @@ both! {
     }
 
     async fn sec7_headers_of_the_connection_and_of_the_first_caller_are_not_replayed(
-        framework: Framework,
+        setting: Setting,
     ) {
-        let app = framework.start().await;
+        let app = setting.start().await;
         let plan = Plan::body("x")
             .header("set-cookie", "session=1; Path=/, x")
             .header("set-cookie", "other=2")
@@ -133,8 +133,8 @@ both! {
         assert_eq!(replay.body, b"x");
     }
 
-    async fn sec7_the_length_is_computed_again(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_the_length_is_computed_again(setting: Setting) {
+        let app = setting.start().await;
         let request = app.post("/pay").key("k").plan(&Plan::stream(3, 4));
         let first = request.send().await;
         first.assert_first(201);
@@ -145,8 +145,8 @@ both! {
         assert_eq!(replay.header("transfer-encoding"), None);
     }
 
-    async fn sec7_only_a_replay_is_marked(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_only_a_replay_is_marked(setting: Setting) {
+        let app = setting.start().await;
         // Whatever the handler says.
         let plan = Plan::body("x")
             .header("idempotency-replayed", "true")
@@ -158,8 +158,8 @@ both! {
         assert_eq!(replay.all("idempotency-replayed"), [b"true"]);
     }
 
-    async fn sec7_a_first_response_is_not_marked_where_nothing_is_recorded(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_a_first_response_is_not_marked_where_nothing_is_recorded(setting: Setting) {
+        let app = setting.start().await;
         let plan = Plan::body("x").header("idempotency-replayed", "true");
         let released = Plan {
             status: Some(503),
@@ -180,8 +180,8 @@ both! {
         }
     }
 
-    async fn sec7_errors_of_the_handler_are_recorded_too(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_errors_of_the_handler_are_recorded_too(setting: Setting) {
+        let app = setting.start().await;
         let statuses = [
             200, 202, 204, 301, 302, 303, 307, 400, 401, 403, 404, 409, 410, 413, 418, 422, 428,
             500, 501, 502, 504, 599,
@@ -196,30 +196,8 @@ both! {
         assert_eq!(app.world.effects(), statuses.len());
     }
 
-    async fn sec7_try_again_later_releases_the_key(framework: Framework) {
-        let app = framework.start().await;
-        for status in [429, 503] {
-            let key = status.to_string();
-            let request = app.post("/pay").key(&key).body("one");
-            let plan = Plan::status(status).header("retry-after", "7");
-            for _ in 0..2 {
-                let response = request.clone().plan(&plan).send().await;
-                response.assert_first(status);
-                assert_eq!(response.header("retry-after"), Some(&b"7"[..]));
-            }
-            // Even for another body, and the outcome that follows is recorded.
-            let request = app.post("/pay").key(&key).body("two");
-            let first = request.send().await;
-            first.assert_first(201);
-            request.send().await.assert_replay_of(&first);
-        }
-        assert_eq!(app.world.effects(), 6);
-        assert_eq!(app.events.count(Outcome::Released), 4);
-        assert_eq!(app.store.memory().entries(), 2);
-    }
-
-    async fn sec7_release_on_nothing_records_everything(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_release_on_nothing_records_everything(setting: Setting) {
+        let app = setting.start().await;
         for status in [429, 503, 500] {
             let request = app
                 .post("/release/never")
@@ -232,8 +210,8 @@ both! {
         assert_eq!(app.world.effects(), 3);
     }
 
-    async fn sec7_release_on_is_the_whole_list(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_release_on_is_the_whole_list(setting: Setting) {
+        let app = setting.start().await;
         let cases = [
             ("/release/5xx", 500, true),
             ("/release/5xx", 503, true),
@@ -262,22 +240,22 @@ both! {
         }
     }
 
-    async fn sec7_a_panic_counts_as_500_where_that_is_released(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_a_panic_counts_as_500_where_that_is_released(setting: Setting) {
+        let app = setting.start().await;
         let request = app.post("/release/5xx").key("k");
         let mut panicking = request
             .clone()
             .plan(&Plan::panics(Panics::Before))
             .open()
             .await;
-        // What a panic looks like is the framework's business.
+        // What a panic looks like is the setting's business.
         let _ = panicking.is_hung_up().await;
         request.send().await.assert_first(201);
         assert_eq!(app.world.effects(), 1);
     }
 
-    async fn sec7_cache_control_has_no_say(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_cache_control_has_no_say(setting: Setting) {
+        let app = setting.start().await;
         for (index, value) in ["no-store", "private, no-cache", "max-age=0"]
             .into_iter()
             .enumerate()
@@ -294,8 +272,8 @@ both! {
         }
     }
 
-    async fn sec7_an_empty_response_is_replayed(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec7_an_empty_response_is_replayed(setting: Setting) {
+        let app = setting.start().await;
         for plan in [
             Plan::status(204).header("x", "1"),
             Plan::body("").header("x", "1"),
@@ -307,6 +285,30 @@ both! {
             let first = request.send().await;
             request.send().await.assert_replay_of(&first);
         }
+    }
+}
+
+both! {
+    async fn sec7_try_again_later_releases_the_key(framework: Framework) {
+        let app = framework.start().await;
+        for status in [429, 503] {
+            let key = status.to_string();
+            let request = app.post("/pay").key(&key).body("one");
+            let plan = Plan::status(status).header("retry-after", "7");
+            for _ in 0..2 {
+                let response = request.clone().plan(&plan).send().await;
+                response.assert_first(status);
+                assert_eq!(response.header("retry-after"), Some(&b"7"[..]));
+            }
+            // Even for another body, and the outcome that follows is recorded.
+            let request = app.post("/pay").key(&key).body("two");
+            let first = request.send().await;
+            first.assert_first(201);
+            request.send().await.assert_replay_of(&first);
+        }
+        assert_eq!(app.world.effects(), 6);
+        assert_eq!(app.events.count(Outcome::Released), 4);
+        assert_eq!(app.store.memory().entries(), 2);
     }
 
     async fn sec2_a_record_lives_for_its_ttl_and_no_longer(framework: Framework) {

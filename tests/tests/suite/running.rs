@@ -1,7 +1,7 @@
 //! §6: the handler runs to its end, whatever becomes of its client, and of itself.
 
 use idempotent_runtime::Outcome;
-use idempotent_tests::{App, Fault, Panics, Plan, Request, Verb, both, eventually, soon};
+use idempotent_tests::{App, Fault, Panics, Plan, Request, Verb, both, eventually, every, soon};
 
 /// The ways in which a client goes away.
 const WAYS: [&str; 3] = ["FIN", "RST", "half-close"];
@@ -23,9 +23,9 @@ async fn abandon(app: &App, request: &Request, way: &str, entries: usize) {
     }
 }
 
-both! {
-    async fn sec2_of_fifty_concurrent_requests_one_runs(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec2_of_fifty_concurrent_requests_one_runs(setting: Setting) {
+        let app = setting.start().await;
         let request = app.post("/pay").key("k").body("one").plan(&Plan::gate("g"));
         let mut connections = Vec::new();
         for _ in 0..50 {
@@ -57,8 +57,8 @@ both! {
             .assert_replay_of(&first.unwrap());
     }
 
-    async fn sec2_many_keys_at_once_run_side_by_side(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec2_many_keys_at_once_run_side_by_side(setting: Setting) {
+        let app = setting.start().await;
         let mut connections = Vec::new();
         for key in 0..20 {
             let request = app.post("/pay").key(key.to_string()).plan(&Plan::gate("g"));
@@ -73,8 +73,8 @@ both! {
         assert_eq!(app.world.effects(), 20);
     }
 
-    async fn sec6_the_handler_runs_in_the_task_of_its_request(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec6_the_handler_runs_in_the_task_of_its_request(setting: Setting) {
+        let app = setting.start().await;
         let mut connection = app.post("/bare").open().await;
         connection.response().await;
         for key in ["k", "l"] {
@@ -91,6 +91,105 @@ both! {
         assert!(tasks.iter().all(|task| *task == tasks[0]), "{tasks:?}");
     }
 
+    async fn sec6_the_server_lets_go_of_a_client_and_not_of_the_handler(setting: Setting) {
+        let app = setting.start().await;
+        // Long enough for the server to notice that the client is gone, and to drop the request.
+        let request = app.post("/pay").key("k").body("one");
+        abandon(&app, &request.clone().plan(&Plan::gate("g")), "RST", 1).await;
+        for _ in 0..20 {
+            app.post("/bare").send().await.assert_first(201);
+            request.send().await.assert_problem(409, "in-flight");
+        }
+        app.world.open("g");
+        soon("the handler finishes", app.idempotency.drain()).await;
+        assert!(request.send().await.is_replay());
+    }
+
+    async fn sec6_a_release_of_a_handler_whose_client_went_away_counts(setting: Setting) {
+        let app = setting.start().await;
+        for (index, way) in WAYS.into_iter().enumerate() {
+            let request = app.post("/pay").key(way);
+            let plan = Plan {
+                release: true,
+                ..Plan::gate(way)
+            };
+            abandon(&app, &request.clone().plan(&plan), way, 2 * index + 1).await;
+            app.world.open(way);
+            soon("the handler finishes", app.idempotency.drain()).await;
+            request.send().await.assert_first(201);
+        }
+        assert_eq!(app.world.effects(), 3);
+    }
+
+    async fn sec6_a_large_response_to_nobody_leaves_its_mark(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/small").key("k");
+        let plan = Plan {
+            gate: Some("g".to_owned()),
+            ..Plan::stream(10, 1000)
+        };
+        abandon(&app, &request.clone().plan(&plan), "RST", 1).await;
+        app.world.open("g");
+        soon("the handler finishes", app.idempotency.drain()).await;
+        request
+            .send()
+            .await
+            .assert_problem(409, "response-not-kept");
+        assert_eq!(app.world.effects(), 1);
+    }
+
+    async fn sec6_a_panic_before_the_effect_is_a_recorded_500(setting: Setting) {
+        let app = setting.start().await;
+        panics(&app, Panics::Before, 0).await;
+    }
+
+    async fn sec6_a_panic_after_the_effect_is_a_recorded_500(setting: Setting) {
+        let app = setting.start().await;
+        panics(&app, Panics::After, 1).await;
+    }
+
+    async fn sec6_a_panic_of_a_handler_whose_client_went_away_is_recorded(setting: Setting) {
+        let app = setting.start().await;
+        for (index, way) in WAYS.into_iter().enumerate() {
+            let request = app.post("/pay").key(way);
+            let plan = Plan {
+                gate: Some(way.to_owned()),
+                ..Plan::panics(Panics::After)
+            };
+            abandon(&app, &request.clone().plan(&plan), way, index + 1).await;
+            app.world.open(way);
+            soon("the handler ends", app.idempotency.drain()).await;
+            let retry = request.send().await;
+            assert_eq!((retry.status, retry.is_replay()), (500, true), "{way}");
+        }
+        assert_eq!(app.world.effects(), 3);
+        assert_eq!(app.events.count(Outcome::Panicked), 3);
+    }
+
+    async fn sec6_drain_waits_for_the_handlers_that_run(setting: Setting) {
+        let app = setting.start().await;
+        soon("there is nothing to wait for", app.idempotency.drain()).await;
+        let [one, two] = ["one", "two"].map(|key| app.post("/pay").key(key).plan(&Plan::gate(key)));
+        let mut attached = one.open().await;
+        app.world.entered(1).await;
+        abandon(&app, &two, "RST", 2).await;
+        let idempotency = app.idempotency.clone();
+        let drained = tokio::spawn(async move { idempotency.drain().await });
+        app.world.open("one");
+        attached.response().await.assert_first(201);
+        app.post("/pay").key("three").send().await.assert_first(201);
+        assert_eq!(app.idempotency.running(), 1);
+        assert!(
+            !drained.is_finished(),
+            "one that nobody waits for is running"
+        );
+        app.world.open("two");
+        soon("the last handler ends", drained).await.unwrap();
+        assert_eq!(app.world.effects(), 3);
+    }
+}
+
+both! {
     async fn sec6_the_handler_finishes_when_the_client_goes_away(framework: Framework) {
         let app = framework.start().await;
         for (index, way) in WAYS.into_iter().enumerate() {
@@ -116,53 +215,6 @@ both! {
         }
         assert_eq!(app.store.abandoned(), 0);
         assert_eq!(app.events.count(Outcome::Executed), 3);
-    }
-
-    async fn sec6_the_server_lets_go_of_a_client_and_not_of_the_handler(framework: Framework) {
-        let app = framework.start().await;
-        // Long enough for the server to notice that the client is gone, and to drop the request.
-        let request = app.post("/pay").key("k").body("one");
-        abandon(&app, &request.clone().plan(&Plan::gate("g")), "RST", 1).await;
-        for _ in 0..20 {
-            app.post("/bare").send().await.assert_first(201);
-            request.send().await.assert_problem(409, "in-flight");
-        }
-        app.world.open("g");
-        soon("the handler finishes", app.idempotency.drain()).await;
-        assert!(request.send().await.is_replay());
-    }
-
-    async fn sec6_a_release_of_a_handler_whose_client_went_away_counts(framework: Framework) {
-        let app = framework.start().await;
-        for (index, way) in WAYS.into_iter().enumerate() {
-            let request = app.post("/pay").key(way);
-            let plan = Plan {
-                release: true,
-                ..Plan::gate(way)
-            };
-            abandon(&app, &request.clone().plan(&plan), way, 2 * index + 1).await;
-            app.world.open(way);
-            soon("the handler finishes", app.idempotency.drain()).await;
-            request.send().await.assert_first(201);
-        }
-        assert_eq!(app.world.effects(), 3);
-    }
-
-    async fn sec6_a_large_response_to_nobody_leaves_its_mark(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/small").key("k");
-        let plan = Plan {
-            gate: Some("g".to_owned()),
-            ..Plan::stream(10, 1000)
-        };
-        abandon(&app, &request.clone().plan(&plan), "RST", 1).await;
-        app.world.open("g");
-        soon("the handler finishes", app.idempotency.drain()).await;
-        request
-            .send()
-            .await
-            .assert_problem(409, "response-not-kept");
-        assert_eq!(app.world.effects(), 1);
     }
 
     /// The effect has happened, and its record is on its way to the store.
@@ -214,56 +266,6 @@ both! {
                 assert_eq!(app.world.entries() - before, 1);
             }
         }
-    }
-
-    async fn sec6_a_panic_before_the_effect_is_a_recorded_500(framework: Framework) {
-        let app = framework.start().await;
-        panics(&app, Panics::Before, 0).await;
-    }
-
-    async fn sec6_a_panic_after_the_effect_is_a_recorded_500(framework: Framework) {
-        let app = framework.start().await;
-        panics(&app, Panics::After, 1).await;
-    }
-
-    async fn sec6_a_panic_of_a_handler_whose_client_went_away_is_recorded(framework: Framework) {
-        let app = framework.start().await;
-        for (index, way) in WAYS.into_iter().enumerate() {
-            let request = app.post("/pay").key(way);
-            let plan = Plan {
-                gate: Some(way.to_owned()),
-                ..Plan::panics(Panics::After)
-            };
-            abandon(&app, &request.clone().plan(&plan), way, index + 1).await;
-            app.world.open(way);
-            soon("the handler ends", app.idempotency.drain()).await;
-            let retry = request.send().await;
-            assert_eq!((retry.status, retry.is_replay()), (500, true), "{way}");
-        }
-        assert_eq!(app.world.effects(), 3);
-        assert_eq!(app.events.count(Outcome::Panicked), 3);
-    }
-
-    async fn sec6_drain_waits_for_the_handlers_that_run(framework: Framework) {
-        let app = framework.start().await;
-        soon("there is nothing to wait for", app.idempotency.drain()).await;
-        let [one, two] = ["one", "two"].map(|key| app.post("/pay").key(key).plan(&Plan::gate(key)));
-        let mut attached = one.open().await;
-        app.world.entered(1).await;
-        abandon(&app, &two, "RST", 2).await;
-        let idempotency = app.idempotency.clone();
-        let drained = tokio::spawn(async move { idempotency.drain().await });
-        app.world.open("one");
-        attached.response().await.assert_first(201);
-        app.post("/pay").key("three").send().await.assert_first(201);
-        assert_eq!(app.idempotency.running(), 1);
-        assert!(
-            !drained.is_finished(),
-            "one that nobody waits for is running"
-        );
-        app.world.open("two");
-        soon("the last handler ends", drained).await.unwrap();
-        assert_eq!(app.world.effects(), 3);
     }
 
     async fn sec6_a_run_that_ends_with_its_process_is_run_again(framework: Framework) {

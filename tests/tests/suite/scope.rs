@@ -1,11 +1,11 @@
 //! §5, and the argument `scope`: whose key it is.
 
 use idempotent_runtime::Outcome;
-use idempotent_tests::{Plan, both, logs};
+use idempotent_tests::{Plan, every, logs};
 
-both! {
-    async fn sec5_two_users_with_the_same_key_and_body_do_not_meet(framework: Framework) {
-        let app = framework.start().await;
+every! {
+    async fn sec5_two_users_with_the_same_key_and_body_do_not_meet(setting: Setting) {
+        let app = setting.start().await;
         for path in ["/scope/user", "/scope/expression"] {
             let pay = |user| app.post(path).user(user).key("k").body("one");
             let before = app.world.effects();
@@ -20,8 +20,8 @@ both! {
         }
     }
 
-    async fn sec5_an_empty_value_names_nobody(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_an_empty_value_names_nobody(setting: Setting) {
+        let app = setting.start().await;
         for path in ["/scope/user", "/scope/expression"] {
             let nobody = app.post(path).user("").key("k").send().await;
             assert_eq!(nobody.status, 401, "{path}");
@@ -30,9 +30,9 @@ both! {
     }
 
     async fn sec5_two_users_with_the_same_key_and_body_do_not_block_each_other(
-        framework: Framework,
+        setting: Setting,
     ) {
-        let app = framework.start().await;
+        let app = setting.start().await;
         let pay = |user| app.post("/scope/user").user(user).key("k").body("one");
         let mut anna = pay("anna").plan(&Plan::gate("anna")).open().await;
         app.world.entered(1).await;
@@ -42,8 +42,8 @@ both! {
         anna.response().await.assert_first(201);
     }
 
-    async fn sec5_no_value_can_be_shifted_from_one_field_into_another(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_no_value_can_be_shifted_from_one_field_into_another(setting: Setting) {
+        let app = setting.start().await;
         // Who "a" with key "bc", who "ab" with key "c", and the like.
         let pairs = [
             ("a", "bc"),
@@ -60,15 +60,15 @@ both! {
         }
     }
 
-    async fn sec5_global_is_one_namespace(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_global_is_one_namespace(setting: Setting) {
+        let app = setting.start().await;
         let first = app.post("/pay").user("anna").key("k").send().await;
         let other = app.post("/pay").user("berta").key("k").send().await;
         other.assert_replay_of(&first);
     }
 
-    async fn sec5_a_scope_without_resolver_is_refused_and_logged(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_a_scope_without_resolver_is_refused_and_logged(setting: Setting) {
+        let app = setting.start().await;
         let response = app
             .post("/scope/unregistered")
             .user("anna")
@@ -91,8 +91,8 @@ both! {
         assert!(line.contains("ERROR") && line.contains(".scope("), "{line}");
     }
 
-    async fn sec5_a_caller_that_the_resolver_does_not_know_is_refused(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_a_caller_that_the_resolver_does_not_know_is_refused(setting: Setting) {
+        let app = setting.start().await;
         let response = app.post("/scope/user").key("k").send().await;
         response.assert_problem(401, "caller-unknown");
         assert_eq!(response.header("www-authenticate"), None);
@@ -107,8 +107,8 @@ both! {
             .assert_first(201);
     }
 
-    async fn sec5_a_caller_who_is_named_twice_is_unknown(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_a_caller_who_is_named_twice_is_unknown(setting: Setting) {
+        let app = setting.start().await;
         let request = app.post("/scope/user").user("anna").user("berta").key("k");
         request.send().await.assert_problem(401, "caller-unknown");
         let request = app.post("/scope/user").header("x-user", b"\xff").key("k");
@@ -116,8 +116,8 @@ both! {
         assert_eq!(app.world.entries(), 0);
     }
 
-    async fn sec5_the_key_is_read_before_the_scope_is_resolved(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_the_key_is_read_before_the_scope_is_resolved(setting: Setting) {
+        let app = setting.start().await;
         for path in ["/scope/user", "/scope/unregistered"] {
             app.post(path)
                 .send()
@@ -131,8 +131,8 @@ both! {
         }
     }
 
-    async fn sec5_an_expression_is_evaluated_after_extraction(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_an_expression_is_evaluated_after_extraction(setting: Setting) {
+        let app = setting.start().await;
         // The extractor's own refusal, not ours.
         let refused = app.post("/scope/expression").key("k").send().await;
         assert_eq!(
@@ -148,8 +148,8 @@ both! {
     }
 
     /// The same value under another name is another caller.
-    async fn sec5_the_name_of_the_scope_is_part_of_it(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_the_name_of_the_scope_is_part_of_it(setting: Setting) {
+        let app = setting.start().await;
         for path in ["/who/user", "/who/device", "/who/expression"] {
             let request = app.post(path).user("1").header("x-device", "1").key("k");
             let first = request.send().await;
@@ -159,8 +159,8 @@ both! {
         assert_eq!(app.world.effects(), 3);
     }
 
-    async fn sec5_a_header_can_be_the_scope(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_a_header_can_be_the_scope(setting: Setting) {
+        let app = setting.start().await;
         let of = |device: &str| {
             app.post("/scope/device")
                 .header("x-device", device)
@@ -178,8 +178,8 @@ both! {
             .assert_problem(401, "caller-unknown");
     }
 
-    async fn sec5_a_bearer_token_can_be_the_scope(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_a_bearer_token_can_be_the_scope(setting: Setting) {
+        let app = setting.start().await;
         let of = |value: &str| {
             app.post("/scope/bearer")
                 .header("authorization", value)
@@ -198,8 +198,8 @@ both! {
         }
     }
 
-    async fn sec5_a_value_that_a_middleware_left_can_be_the_scope(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_a_value_that_a_middleware_left_can_be_the_scope(setting: Setting) {
+        let app = setting.start().await;
         let of = |who: &str| {
             app.post("/scope/verified")
                 .header("x-verified", who)
@@ -216,8 +216,8 @@ both! {
             .assert_problem(401, "caller-unknown");
     }
 
-    async fn sec5_a_resolver_sees_method_and_path(framework: Framework) {
-        let app = framework.start().await;
+    async fn sec5_a_resolver_sees_method_and_path(setting: Setting) {
+        let app = setting.start().await;
         app.post("/scope/path/1?q")
             .key("k")
             .send()
@@ -233,8 +233,8 @@ both! {
         again.assert_problem(422, "key-reused");
     }
 
-    async fn sec5_a_name_that_is_registered_twice_keeps_the_last_resolver(framework: Framework) {
-        let setup = framework.setup();
+    async fn sec5_a_name_that_is_registered_twice_keeps_the_last_resolver(setting: Setting) {
+        let setup = setting.setup();
         let app = setup
             .configure(|builder| builder.scope("user", |_| Some("everybody".to_owned())))
             .start()

@@ -3,7 +3,7 @@
 use idempotent_runtime::{
     Claim, Fingerprint, Idempotency, Key, MemoryStore, OwnerToken, RecordId, Scope, StoredResponse,
 };
-use idempotent_tests::{App, Fault, Panics, Plan, Verb, both, logs, soon};
+use idempotent_tests::{App, Fault, Panics, Plan, Verb, both, every, logs, soon};
 
 const SECRETS: [&str; 6] = [
     "hush-key",
@@ -125,6 +125,44 @@ async fn every_way(app: &App) {
     }
 }
 
+every! {
+    async fn sec8_a_runtime_that_is_missing_tells_no_secrets(setting: Setting) {
+        let app = setting.setup().without_runtime().start().await;
+        let response = app
+            .post("/pay?hush-query")
+            .user("hush-user")
+            .key("hush-key")
+            .body("hush-body")
+            .send()
+            .await;
+        response.assert_problem(500, "misconfigured");
+        assert_no_secret("the problem", response.text());
+        assert_no_secret("the log", &logs::all());
+    }
+
+    async fn sec8_another_caller_learns_nothing(setting: Setting) {
+        let app = setting.start().await;
+        // The same key for another request: neither what was asked for nor what came of it.
+        let plan = Plan::body("hush-response")
+            .header("x-secret", "hush-header")
+            .header("location", "/hush-header");
+        app.post("/pay")
+            .key("k")
+            .body("hush-body")
+            .plan(&plan)
+            .send()
+            .await
+            .assert_first(201);
+        let other = app.post("/pay").key("k").body("guess").send().await;
+        other.assert_problem(422, "key-reused");
+        assert_no_secret(
+            "the problem",
+            &format!("{} {:?}", other.text(), other.headers),
+        );
+        assert_eq!(other.header("location"), None);
+    }
+}
+
 both! {
     async fn sec8_neither_problems_nor_logs_tell_secrets(framework: Framework) {
         let app = framework.start().await;
@@ -146,42 +184,6 @@ both! {
             assert_no_secret("the Debug of Execution", debug);
         }
         assert_no_secret("the Debug of MemoryStore", &format!("{:?}", app.store));
-    }
-
-    async fn sec8_a_runtime_that_is_missing_tells_no_secrets(framework: Framework) {
-        let app = framework.setup().without_runtime().start().await;
-        let response = app
-            .post("/pay?hush-query")
-            .user("hush-user")
-            .key("hush-key")
-            .body("hush-body")
-            .send()
-            .await;
-        response.assert_problem(500, "misconfigured");
-        assert_no_secret("the problem", response.text());
-        assert_no_secret("the log", &logs::all());
-    }
-
-    async fn sec8_another_caller_learns_nothing(framework: Framework) {
-        let app = framework.start().await;
-        // The same key for another request: neither what was asked for nor what came of it.
-        let plan = Plan::body("hush-response")
-            .header("x-secret", "hush-header")
-            .header("location", "/hush-header");
-        app.post("/pay")
-            .key("k")
-            .body("hush-body")
-            .plan(&plan)
-            .send()
-            .await
-            .assert_first(201);
-        let other = app.post("/pay").key("k").body("guess").send().await;
-        other.assert_problem(422, "key-reused");
-        assert_no_secret(
-            "the problem",
-            &format!("{} {:?}", other.text(), other.headers),
-        );
-        assert_eq!(other.header("location"), None);
     }
 }
 

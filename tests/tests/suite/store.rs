@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use idempotent_runtime::{MemoryStore, Outcome};
 use idempotent_tests::{
-    App, Connection, Fault, Framework, Panics, Plan, Request, Steered, Verb, both, eventually, soon,
+    App, Connection, Fault, Framework, Panics, Plan, Request, Steered, Verb, both, eventually,
+    every, soon,
 };
 
 /// What `/lease/second` says.
@@ -27,6 +28,93 @@ async fn lost(app: &App, request: &Request, plan: Plan) -> Connection {
     app.world.entered(1).await;
     app.store.lose(&app.store.calls(Verb::Claim)[0].1);
     lost
+}
+
+every! {
+    async fn sec2_a_fenced_run_answers_with_the_outcome_of_the_winner(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let mut lost = lost(&app, &request, Plan::body("lost").header("x-lost", "1")).await;
+        let winner = request
+            .clone()
+            .plan(&Plan::status(202).header("x-won", "1"))
+            .send()
+            .await;
+        winner.assert_first(202);
+        app.world.open("lost");
+        let response = lost.response().await;
+        response.assert_replay_of(&winner);
+        assert_eq!(response.header("x-lost"), None);
+        request.send().await.assert_replay_of(&winner);
+        let told = [Outcome::Executed, Outcome::Fenced, Outcome::Replayed];
+        assert_eq!(app.events.outcomes(), told);
+        assert_eq!(app.idempotency.running(), 0);
+    }
+
+    async fn sec2_a_fenced_run_is_told_in_flight_while_the_winner_runs(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let mut lost = lost(&app, &request, Plan::default()).await;
+        let mut winner = request.clone().plan(&Plan::gate("winner")).open().await;
+        app.world.entered(2).await;
+        app.world.open("lost");
+        lost.response().await.assert_problem(409, "in-flight");
+        app.world.open("winner");
+        let winner = winner.response().await;
+        winner.assert_first(201);
+        request.send().await.assert_replay_of(&winner);
+    }
+
+    async fn sec2_a_run_that_nobody_followed_is_recorded_all_the_same(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let mut lost = lost(&app, &request, Plan::default()).await;
+        app.world.open("lost");
+        let first = lost.response().await;
+        first.assert_first(201);
+        request.send().await.assert_replay_of(&first);
+        assert_eq!(app.world.effects(), 1);
+        assert_eq!(app.events.count(Outcome::Fenced), 0);
+    }
+
+    async fn sec2_a_fenced_release_takes_nothing_from_the_winner(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let mut lost = lost(&app, &request, Plan::status(503)).await;
+        let mut winner = request.clone().plan(&Plan::gate("winner")).open().await;
+        app.world.entered(2).await;
+        app.world.open("lost");
+        lost.response().await.assert_first(503);
+        // The winner's claim is where it was.
+        request.send().await.assert_problem(409, "in-flight");
+        app.world.open("winner");
+        let winner = winner.response().await;
+        winner.assert_first(201);
+        request.send().await.assert_replay_of(&winner);
+        assert_eq!(app.world.entries(), 2);
+        assert_eq!(app.events.count(Outcome::Fenced), 1);
+    }
+
+    async fn sec2_a_fenced_panic_takes_nothing_from_the_winner(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let mut lost = lost(&app, &request, Plan::panics(Panics::Before)).await;
+        let winner = request.send().await;
+        winner.assert_first(201);
+        app.world.open("lost");
+        let _ = lost.is_hung_up().await;
+        soon("the run has ended", app.idempotency.drain()).await;
+        request.send().await.assert_replay_of(&winner);
+    }
+
+    async fn sec2_another_request_may_have_won(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let mut lost = lost(&app, &request.clone().body("one"), Plan::default()).await;
+        request.clone().body("two").send().await.assert_first(201);
+        app.world.open("lost");
+        lost.response().await.assert_problem(422, "key-reused");
+    }
 }
 
 both! {
@@ -184,91 +272,6 @@ both! {
         assert_eq!(app.store.calls(Verb::Release).len(), 3);
         assert_eq!(app.store.abandoned(), 0);
         request.send().await.assert_first(201);
-    }
-
-    async fn sec2_a_fenced_run_answers_with_the_outcome_of_the_winner(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k");
-        let mut lost = lost(&app, &request, Plan::body("lost").header("x-lost", "1")).await;
-        let winner = request
-            .clone()
-            .plan(&Plan::status(202).header("x-won", "1"))
-            .send()
-            .await;
-        winner.assert_first(202);
-        app.world.open("lost");
-        let response = lost.response().await;
-        response.assert_replay_of(&winner);
-        assert_eq!(response.header("x-lost"), None);
-        request.send().await.assert_replay_of(&winner);
-        let told = [Outcome::Executed, Outcome::Fenced, Outcome::Replayed];
-        assert_eq!(app.events.outcomes(), told);
-        assert_eq!(app.idempotency.running(), 0);
-    }
-
-    async fn sec2_a_fenced_run_is_told_in_flight_while_the_winner_runs(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k");
-        let mut lost = lost(&app, &request, Plan::default()).await;
-        let mut winner = request.clone().plan(&Plan::gate("winner")).open().await;
-        app.world.entered(2).await;
-        app.world.open("lost");
-        lost.response().await.assert_problem(409, "in-flight");
-        app.world.open("winner");
-        let winner = winner.response().await;
-        winner.assert_first(201);
-        request.send().await.assert_replay_of(&winner);
-    }
-
-    async fn sec2_a_run_that_nobody_followed_is_recorded_all_the_same(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k");
-        let mut lost = lost(&app, &request, Plan::default()).await;
-        app.world.open("lost");
-        let first = lost.response().await;
-        first.assert_first(201);
-        request.send().await.assert_replay_of(&first);
-        assert_eq!(app.world.effects(), 1);
-        assert_eq!(app.events.count(Outcome::Fenced), 0);
-    }
-
-    async fn sec2_a_fenced_release_takes_nothing_from_the_winner(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k");
-        let mut lost = lost(&app, &request, Plan::status(503)).await;
-        let mut winner = request.clone().plan(&Plan::gate("winner")).open().await;
-        app.world.entered(2).await;
-        app.world.open("lost");
-        lost.response().await.assert_first(503);
-        // The winner's claim is where it was.
-        request.send().await.assert_problem(409, "in-flight");
-        app.world.open("winner");
-        let winner = winner.response().await;
-        winner.assert_first(201);
-        request.send().await.assert_replay_of(&winner);
-        assert_eq!(app.world.entries(), 2);
-        assert_eq!(app.events.count(Outcome::Fenced), 1);
-    }
-
-    async fn sec2_a_fenced_panic_takes_nothing_from_the_winner(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k");
-        let mut lost = lost(&app, &request, Plan::panics(Panics::Before)).await;
-        let winner = request.send().await;
-        winner.assert_first(201);
-        app.world.open("lost");
-        let _ = lost.is_hung_up().await;
-        soon("the run has ended", app.idempotency.drain()).await;
-        request.send().await.assert_replay_of(&winner);
-    }
-
-    async fn sec2_another_request_may_have_won(framework: Framework) {
-        let app = framework.start().await;
-        let request = app.post("/pay").key("k");
-        let mut lost = lost(&app, &request.clone().body("one"), Plan::default()).await;
-        request.clone().body("two").send().await.assert_first(201);
-        app.world.open("lost");
-        lost.response().await.assert_problem(422, "key-reused");
     }
 
     async fn sec6_a_lease_is_renewed_for_as_long_as_the_handler_runs(framework: Framework) {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use idempotent_runtime::Outcome;
 use idempotent_tests::{
-    App, Connection, Framework, Panics, Plan, Response, Steered, Verb, both, eventually, soon,
+    App, Connection, Framework, Panics, Plan, Response, Steered, Verb, both, eventually, every,
+    soon,
 };
 
 /// What `/wait/short` waits.
@@ -43,7 +44,169 @@ async fn responses(connections: &mut [Connection]) -> Vec<Response> {
     responses
 }
 
+every! {
+    async fn sec3_when_the_owner_fails_its_failure_is_the_outcome(setting: Setting) {
+        let app = setting.start().await;
+        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::status(500), 3).await;
+        app.world.open("owner");
+        let first = owner.response().await;
+        first.assert_first(500);
+        for response in responses(&mut waiters).await {
+            response.assert_replay_of(&first);
+        }
+        assert_eq!(app.world.entries(), 1);
+    }
+
+    async fn sec3_when_the_owner_panics_a_500_is_the_outcome(setting: Setting) {
+        let app = setting.start().await;
+        let (mut owner, mut waiters) =
+            waiting(&app, "/wait/long", &Plan::panics(Panics::After), 3).await;
+        app.world.open("owner");
+        let _ = owner.is_hung_up().await;
+        for response in responses(&mut waiters).await {
+            assert_eq!((response.status, response.is_replay()), (500, true));
+        }
+        assert_eq!(app.world.effects(), 1);
+    }
+
+    async fn sec3_when_the_response_is_not_kept_that_is_what_waiters_are_told(
+        setting: Setting,
+    ) {
+        let app = setting.start().await;
+        let large = Plan::stream(2, 1 << 20).header("location", "/1");
+        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &large, 3).await;
+        app.world.open("owner");
+        assert_eq!(owner.response().await.body.len(), 2 << 20);
+        for response in responses(&mut waiters).await {
+            let document = response.assert_problem(409, "response-not-kept");
+            assert_eq!(document["originalStatus"], 201);
+            assert_eq!(response.header("location"), Some(&b"/1"[..]));
+        }
+        assert_eq!(app.world.entries(), 1);
+    }
+
+    async fn sec3_when_the_owner_releases_one_who_waits_runs(setting: Setting) {
+        let app = setting.start().await;
+        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::status(503), 8).await;
+        app.world.open("owner");
+        owner.response().await.assert_first(503);
+        app.world.entered(2).await;
+        assert_eq!(app.idempotency.running(), 1);
+        assert_eq!(app.world.entries(), 2);
+        app.world.open("waiter");
+        let responses = responses(&mut waiters).await;
+        let (replays, firsts): (Vec<_>, Vec<_>) =
+            responses.iter().partition(|response| response.is_replay());
+        assert_eq!((replays.len(), firsts.len()), (7, 1));
+        for replay in replays {
+            replay.assert_replay_of(firsts[0]);
+        }
+        assert_eq!(app.world.entries(), 2);
+    }
+
+    async fn sec3_who_goes_away_when_the_owner_releases_leaves_the_key_free(setting: Setting) {
+        let app = setting.start().await;
+        let (mut owner, waiters) = waiting(&app, "/wait/long", &Plan::status(503), 4).await;
+        app.world.open("waiter");
+        app.world.open("owner");
+        for waiter in waiters {
+            waiter.reset();
+        }
+        owner.response().await.assert_first(503);
+        // One of them may have run for nobody; a claim without a handler is what must not stay.
+        let retry = app.post("/wait/long").key("k").body("one").send().await;
+        assert_eq!(retry.status, 201);
+        eventually("nothing runs", || app.idempotency.running() == 0).await;
+        assert!(app.world.entries() <= 3);
+    }
+
+    async fn sec10_only_so_many_wait(setting: Setting) {
+        let setup = setting.setup();
+        let app = setup
+            .configure(|builder| builder.max_waiting(2))
+            .start()
+            .await;
+        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::default(), 2).await;
+        for _ in 0..3 {
+            // At once: nothing else would end this.
+            let refused = app.post("/wait/long").key("k").body("one").send().await;
+            refused.assert_problem(409, "in-flight");
+        }
+        app.world.open("owner");
+        let first = owner.response().await;
+        for response in responses(&mut waiters).await {
+            response.assert_replay_of(&first);
+        }
+    }
+
+    async fn sec10_nobody_waits_where_nobody_may(setting: Setting) {
+        let setup = setting.setup();
+        let app = setup
+            .configure(|builder| builder.max_waiting(0))
+            .start()
+            .await;
+        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::default(), 3).await;
+        for response in responses(&mut waiters).await {
+            response.assert_problem(409, "in-flight");
+        }
+        app.world.open("owner");
+        owner.response().await.assert_first(201);
+    }
+
+    async fn sec10_a_place_is_given_back_by_who_gave_up(setting: Setting) {
+        let setup = setting.setup();
+        let app = setup
+            .configure(|builder| builder.max_waiting(1))
+            .start()
+            .await;
+        let (_owner, waiters) = waiting(&app, "/wait/short", &Plan::default(), 0).await;
+        drop(waiters);
+        let request = app.post("/wait/short").key("k").body("one");
+        for _ in 0..3 {
+            let started = Instant::now();
+            request.send().await.assert_problem(409, "in-flight");
+            assert!(started.elapsed() >= SHORT, "it had a place");
+        }
+        app.world.open("owner");
+    }
+
+    async fn sec3_without_wait_nobody_waits(setting: Setting) {
+        let app = setting.start().await;
+        let mut owner = app
+            .post("/pay")
+            .key("k")
+            .plan(&Plan::gate("g"))
+            .open()
+            .await;
+        app.world.entered(1).await;
+        app.post("/pay")
+            .key("k")
+            .send()
+            .await
+            .assert_problem(409, "in-flight");
+        app.world.open("g");
+        owner.response().await.assert_first(201);
+    }
+}
+
 both! {
+    async fn sec3_a_store_that_cannot_wake_lets_one_run_after_a_release(framework: Framework) {
+        let app = polling(framework).await;
+        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::status(503), 3).await;
+        app.world.open("waiter");
+        app.world.open("owner");
+        owner.response().await.assert_first(503);
+        let responses = responses(&mut waiters).await;
+        assert_eq!(
+            responses
+                .iter()
+                .filter(|response| !response.is_replay())
+                .count(),
+            1
+        );
+        assert_eq!(app.world.entries(), 2);
+    }
+
     async fn sec3_a_waiter_takes_over_when_a_lease_ends_that_nobody_tells_of(
         framework: Framework,
     ) {
@@ -74,65 +237,6 @@ both! {
         assert_eq!(app.events.count(Outcome::Executed), 1);
         // They were woken: each asked when it came, and when the outcome was there.
         assert_eq!(app.store.calls(Verb::Claim).len(), 1 + 10 * 2);
-    }
-
-    async fn sec3_when_the_owner_fails_its_failure_is_the_outcome(framework: Framework) {
-        let app = framework.start().await;
-        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::status(500), 3).await;
-        app.world.open("owner");
-        let first = owner.response().await;
-        first.assert_first(500);
-        for response in responses(&mut waiters).await {
-            response.assert_replay_of(&first);
-        }
-        assert_eq!(app.world.entries(), 1);
-    }
-
-    async fn sec3_when_the_owner_panics_a_500_is_the_outcome(framework: Framework) {
-        let app = framework.start().await;
-        let (mut owner, mut waiters) =
-            waiting(&app, "/wait/long", &Plan::panics(Panics::After), 3).await;
-        app.world.open("owner");
-        let _ = owner.is_hung_up().await;
-        for response in responses(&mut waiters).await {
-            assert_eq!((response.status, response.is_replay()), (500, true));
-        }
-        assert_eq!(app.world.effects(), 1);
-    }
-
-    async fn sec3_when_the_response_is_not_kept_that_is_what_waiters_are_told(
-        framework: Framework,
-    ) {
-        let app = framework.start().await;
-        let large = Plan::stream(2, 1 << 20).header("location", "/1");
-        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &large, 3).await;
-        app.world.open("owner");
-        assert_eq!(owner.response().await.body.len(), 2 << 20);
-        for response in responses(&mut waiters).await {
-            let document = response.assert_problem(409, "response-not-kept");
-            assert_eq!(document["originalStatus"], 201);
-            assert_eq!(response.header("location"), Some(&b"/1"[..]));
-        }
-        assert_eq!(app.world.entries(), 1);
-    }
-
-    async fn sec3_when_the_owner_releases_one_who_waits_runs(framework: Framework) {
-        let app = framework.start().await;
-        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::status(503), 8).await;
-        app.world.open("owner");
-        owner.response().await.assert_first(503);
-        app.world.entered(2).await;
-        assert_eq!(app.idempotency.running(), 1);
-        assert_eq!(app.world.entries(), 2);
-        app.world.open("waiter");
-        let responses = responses(&mut waiters).await;
-        let (replays, firsts): (Vec<_>, Vec<_>) =
-            responses.iter().partition(|response| response.is_replay());
-        assert_eq!((replays.len(), firsts.len()), (7, 1));
-        for replay in replays {
-            replay.assert_replay_of(firsts[0]);
-        }
-        assert_eq!(app.world.entries(), 2);
     }
 
     async fn sec3_when_every_owner_releases_each_runs_once(framework: Framework) {
@@ -244,72 +348,6 @@ both! {
         soon("nothing runs", app.idempotency.drain()).await;
     }
 
-    async fn sec3_who_goes_away_when_the_owner_releases_leaves_the_key_free(framework: Framework) {
-        let app = framework.start().await;
-        let (mut owner, waiters) = waiting(&app, "/wait/long", &Plan::status(503), 4).await;
-        app.world.open("waiter");
-        app.world.open("owner");
-        for waiter in waiters {
-            waiter.reset();
-        }
-        owner.response().await.assert_first(503);
-        // One of them may have run for nobody; a claim without a handler is what must not stay.
-        let retry = app.post("/wait/long").key("k").body("one").send().await;
-        assert_eq!(retry.status, 201);
-        eventually("nothing runs", || app.idempotency.running() == 0).await;
-        assert!(app.world.entries() <= 3);
-    }
-
-    async fn sec10_only_so_many_wait(framework: Framework) {
-        let setup = framework.setup();
-        let app = setup
-            .configure(|builder| builder.max_waiting(2))
-            .start()
-            .await;
-        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::default(), 2).await;
-        for _ in 0..3 {
-            // At once: nothing else would end this.
-            let refused = app.post("/wait/long").key("k").body("one").send().await;
-            refused.assert_problem(409, "in-flight");
-        }
-        app.world.open("owner");
-        let first = owner.response().await;
-        for response in responses(&mut waiters).await {
-            response.assert_replay_of(&first);
-        }
-    }
-
-    async fn sec10_nobody_waits_where_nobody_may(framework: Framework) {
-        let setup = framework.setup();
-        let app = setup
-            .configure(|builder| builder.max_waiting(0))
-            .start()
-            .await;
-        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::default(), 3).await;
-        for response in responses(&mut waiters).await {
-            response.assert_problem(409, "in-flight");
-        }
-        app.world.open("owner");
-        owner.response().await.assert_first(201);
-    }
-
-    async fn sec10_a_place_is_given_back_by_who_gave_up(framework: Framework) {
-        let setup = framework.setup();
-        let app = setup
-            .configure(|builder| builder.max_waiting(1))
-            .start()
-            .await;
-        let (_owner, waiters) = waiting(&app, "/wait/short", &Plan::default(), 0).await;
-        drop(waiters);
-        let request = app.post("/wait/short").key("k").body("one");
-        for _ in 0..3 {
-            let started = Instant::now();
-            request.send().await.assert_problem(409, "in-flight");
-            assert!(started.elapsed() >= SHORT, "it had a place");
-        }
-        app.world.open("owner");
-    }
-
     async fn sec10_a_place_is_given_back_by_who_went_away(framework: Framework) {
         let setup = framework.setup();
         let app = setup
@@ -338,24 +376,6 @@ both! {
         app.world.open("g");
     }
 
-    async fn sec3_without_wait_nobody_waits(framework: Framework) {
-        let app = framework.start().await;
-        let mut owner = app
-            .post("/pay")
-            .key("k")
-            .plan(&Plan::gate("g"))
-            .open()
-            .await;
-        app.world.entered(1).await;
-        app.post("/pay")
-            .key("k")
-            .send()
-            .await
-            .assert_problem(409, "in-flight");
-        app.world.open("g");
-        owner.response().await.assert_first(201);
-    }
-
     async fn sec3_a_store_that_cannot_wake_is_asked_again(framework: Framework) {
         let app = polling(framework).await;
         let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::default(), 3).await;
@@ -366,23 +386,6 @@ both! {
             response.assert_replay_of(&first);
         }
         assert_eq!(app.world.entries(), 1);
-    }
-
-    async fn sec3_a_store_that_cannot_wake_lets_one_run_after_a_release(framework: Framework) {
-        let app = polling(framework).await;
-        let (mut owner, mut waiters) = waiting(&app, "/wait/long", &Plan::status(503), 3).await;
-        app.world.open("waiter");
-        app.world.open("owner");
-        owner.response().await.assert_first(503);
-        let responses = responses(&mut waiters).await;
-        assert_eq!(
-            responses
-                .iter()
-                .filter(|response| !response.is_replay())
-                .count(),
-            1
-        );
-        assert_eq!(app.world.entries(), 2);
     }
 
     async fn sec3_a_store_that_fails_while_one_waits(framework: Framework) {

@@ -1,6 +1,7 @@
 //! A server of either framework, with everything a test wants to see of it.
 
 use std::{
+    fmt,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -18,10 +19,11 @@ use idempotent_runtime::{
 use tokio::sync::oneshot;
 
 use crate::{
-    backend::{Backend, Kind},
+    backend::{Kind, Place},
     client::Request,
     handlers::{Verified, on_actix, on_axum, verify_actix, verify_axum},
     logs,
+    proxy::Proxy,
     store::Steered,
     world::World,
 };
@@ -48,7 +50,7 @@ impl Framework {
         Setup {
             framework: self,
             store: Steered::new(memory),
-            kind: None,
+            place: None,
             clock,
             runtime: true,
             body_limit: None,
@@ -77,7 +79,7 @@ impl Setting {
     pub fn setup(self) -> Setup {
         let mut setup = self.framework.setup();
         if self.store != Kind::Memory {
-            setup.kind = Some(self.store);
+            setup.place = Some(Place::new(self.store, namespace()));
         }
         setup
     }
@@ -90,20 +92,31 @@ pub struct Setup {
     framework: Framework,
     store: Steered,
     /// A store of this kind in the place of `store`.
-    kind: Option<Kind>,
+    place: Option<Place>,
     clock: ManualClock,
     runtime: bool,
     body_limit: Option<usize>,
     configure: Option<Configure>,
 }
 
-type Configure = Box<dyn FnOnce(IdempotencyBuilder) -> IdempotencyBuilder>;
+type Configure = Arc<dyn Fn(IdempotencyBuilder) -> IdempotencyBuilder>;
 
 impl Setup {
     /// On this store. It is given the clock of the setup.
     pub fn store(mut self, store: impl FnOnce(ManualClock) -> Steered) -> Self {
         self.store = store(self.clock.clone());
         self
+    }
+
+    /// With a wire to the store's server that can be cut.
+    ///
+    /// # Panics
+    ///
+    /// The store has no server.
+    pub async fn behind_proxy(mut self) -> (Self, Proxy) {
+        let place = self.place.as_mut().expect("a store that has a server");
+        let proxy = place.behind_proxy().await;
+        (self, proxy)
     }
 
     /// With a router that has no runtime.
@@ -121,21 +134,33 @@ impl Setup {
     /// With other settings of the runtime.
     pub fn configure(
         mut self,
-        configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder + 'static,
+        configure: impl Fn(IdempotencyBuilder) -> IdempotencyBuilder + 'static,
     ) -> Self {
-        self.configure = Some(Box::new(configure));
+        self.configure = Some(Arc::new(configure));
         self
     }
 
     /// Starts the server.
     pub async fn start(self) -> App {
         logs::keep();
+        let world = World::default();
+        let (store, namespace) = match &self.place {
+            None => (self.store, String::new()),
+            Some(place) => {
+                if let Some(database) = place.database().await {
+                    world.use_database(database, &place.namespace);
+                }
+                (Steered::on(place.open().await), place.namespace.clone())
+            }
+        };
+        Self { store, ..self }.start_in(world, namespace).await
+    }
+
+    /// Starts the server in a world that is there.
+    async fn start_in(self, world: World, namespace: String) -> App {
         let events = Events::default();
         let heard = events.clone();
-        let (store, namespace) = match self.kind {
-            None => (self.store, String::new()),
-            Some(kind) => (Steered::on(Backend::open(kind).await), namespace()),
-        };
+        let store = self.store;
         let mut builder = Idempotency::builder(store.clone())
             .namespace(namespace)
             .scope("user", |request| {
@@ -154,11 +179,10 @@ impl Setup {
                     outcome: event.outcome,
                 });
             });
-        if let Some(configure) = self.configure {
+        if let Some(configure) = &self.configure {
             builder = configure(builder);
         }
         let idempotency = builder.build();
-        let world = World::default();
         let wiring = Wiring {
             framework: self.framework,
             idempotency: self.runtime.then(|| idempotency.clone()),
@@ -172,6 +196,8 @@ impl Setup {
             store,
             clock: self.clock,
             events,
+            place: self.place,
+            configure: self.configure,
             wiring,
             server,
         }
@@ -187,7 +213,6 @@ fn namespace() -> String {
 }
 
 /// A running server.
-#[derive(Debug)]
 pub struct App {
     /// What its handlers do to the world.
     pub world: World,
@@ -199,8 +224,20 @@ pub struct App {
     pub clock: ManualClock,
     /// What its runtime told.
     pub events: Events,
+    place: Option<Place>,
+    configure: Option<Configure>,
     wiring: Wiring,
     server: Server,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("App")
+            .field("world", &self.world)
+            .field("events", &self.events)
+            .finish_non_exhaustive()
+    }
 }
 
 impl App {
@@ -218,6 +255,23 @@ impl App {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.server.address
+    }
+
+    /// Another server on the same store, in the same world, with a runtime and connections of its
+    /// own: what another process has.
+    ///
+    /// # Panics
+    ///
+    /// The store cannot be shared.
+    pub async fn sibling(&self) -> Self {
+        let place = self.place.clone().expect("a store that can be shared");
+        let setup = Setup {
+            store: Steered::on(place.open().await),
+            configure: self.configure.clone(),
+            ..self.wiring.framework.setup()
+        };
+        let namespace = place.namespace.clone();
+        setup.start_in(self.world.clone(), namespace).await
     }
 
     /// Ends the server with all that runs in it, as when a process is stopped; and starts

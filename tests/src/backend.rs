@@ -1,36 +1,167 @@
 //! The stores that the suite runs on.
 
+use std::{str::FromStr, sync::Arc};
+
 use idempotent_runtime::{
-    Claim, MemoryStore, Store, StoredResponse,
+    Claim, Encrypted, MemoryStore, NearCache, PostgresStore, RedisStore, SealingKey, SqliteStore,
+    Store, StoredResponse,
     store::{ClaimAnswer, Completion, Fence, Notify, StoreError, Transactional},
 };
+use sqlx::{
+    PgPool, SqlitePool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+    sqlite::SqliteConnectOptions,
+};
+use tempfile::TempDir;
+
+use crate::{database::Database, proxy::Proxy};
 
 /// Which store a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// In memory, with a clock that stands still.
     Memory,
+    /// In a SQLite file.
+    Sqlite,
+    /// In the PostgreSQL that `POSTGRES_URL` names.
+    Postgres,
+    /// In the Redis that `REDIS_URL` names.
+    Redis,
+    /// A near cache of a SQLite file.
+    NearCache,
+    /// Sealed, in a SQLite file.
+    Encrypted,
+}
+
+/// A place where several processes may have their store.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    kind: Kind,
+    /// What keeps its records apart from those of other tests.
+    pub(crate) namespace: String,
+    folder: Arc<TempDir>,
+    proxy: Option<Proxy>,
 }
 
 /// A store of one of the kinds.
 #[derive(Clone, Debug)]
 pub(crate) enum Backend {
     Memory(MemoryStore),
+    Sqlite(SqliteStore),
+    Postgres(PostgresStore),
+    Redis(RedisStore),
+    NearCache(Arc<NearCache<SqliteStore>>),
+    Encrypted(Arc<Encrypted<SqliteStore>>),
 }
 
-impl Backend {
-    /// A store of this kind, on the servers that the environment names.
-    pub(crate) async fn open(kind: Kind) -> Self {
-        match kind {
-            Kind::Memory => Self::Memory(MemoryStore::default()),
+impl Place {
+    pub(crate) fn new(kind: Kind, namespace: String) -> Self {
+        Self {
+            kind,
+            namespace,
+            folder: Arc::new(tempfile::tempdir().unwrap()),
+            proxy: None,
         }
     }
+
+    /// Puts a wire that can be cut in front of its server.
+    pub(crate) async fn behind_proxy(&mut self) -> Proxy {
+        let url = match self.kind {
+            Kind::Postgres => env("POSTGRES_URL"),
+            Kind::Redis => env("REDIS_URL"),
+            kind => panic!("{kind:?} has no server"),
+        };
+        let proxy = Proxy::before(authority(&url).to_owned()).await;
+        self.proxy = Some(proxy.clone());
+        proxy
+    }
+
+    /// A store there, as a process would open it.
+    pub(crate) async fn open(&self) -> Backend {
+        match self.kind {
+            Kind::Memory => Backend::Memory(MemoryStore::default()),
+            Kind::Sqlite => Backend::Sqlite(self.sqlite().await),
+            Kind::Postgres => {
+                let store = PostgresStore::new(self.postgres_pool());
+                store.migrate().await.unwrap();
+                Backend::Postgres(store)
+            }
+            Kind::Redis => {
+                let url = self.through_proxy(&env("REDIS_URL"));
+                Backend::Redis(RedisStore::connect(&url).await.unwrap())
+            }
+            Kind::NearCache => {
+                let store = NearCache::new(self.sqlite().await, 1 << 20);
+                Backend::NearCache(Arc::new(store))
+            }
+            Kind::Encrypted => {
+                let key = SealingKey::new([7; 32]);
+                Backend::Encrypted(Arc::new(Encrypted::new(self.sqlite().await, key)))
+            }
+        }
+    }
+
+    /// The database that the store is in, if it is in one that has transactions.
+    pub(crate) async fn database(&self) -> Option<Database> {
+        let database = match self.kind {
+            Kind::Memory | Kind::Redis => return None,
+            Kind::Sqlite | Kind::NearCache | Kind::Encrypted => {
+                let file = SqliteConnectOptions::new()
+                    .filename(self.file())
+                    .create_if_missing(true);
+                Database::Sqlite(SqlitePool::connect_lazy_with(file))
+            }
+            Kind::Postgres => Database::Postgres(self.postgres_pool()),
+        };
+        database.prepare().await;
+        Some(database)
+    }
+
+    async fn sqlite(&self) -> SqliteStore {
+        let store = SqliteStore::open(self.file()).await.unwrap();
+        store.migrate().await.unwrap();
+        store
+    }
+
+    fn file(&self) -> std::path::PathBuf {
+        self.folder.path().join("records.db")
+    }
+
+    fn postgres_pool(&self) -> PgPool {
+        let url = self.through_proxy(&env("POSTGRES_URL"));
+        PgPoolOptions::new()
+            .max_connections(4)
+            .connect_lazy_with(PgConnectOptions::from_str(&url).unwrap())
+    }
+
+    fn through_proxy(&self, url: &str) -> String {
+        match &self.proxy {
+            Some(proxy) => url.replace(authority(url), &proxy.address().to_string()),
+            None => url.to_owned(),
+        }
+    }
+}
+
+/// Host and port.
+fn authority(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let rest = rest.split_once('@').map_or(rest, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}
+
+fn env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} names no server: use tests/run"))
 }
 
 macro_rules! each {
     ($backend:expr, $store:ident => $what:expr) => {
         match $backend {
             Backend::Memory($store) => $what,
+            Backend::Sqlite($store) => $what,
+            Backend::Postgres($store) => $what,
+            Backend::Redis($store) => $what,
+            Backend::NearCache($store) => $what,
+            Backend::Encrypted($store) => $what,
         }
     };
 }

@@ -10,10 +10,15 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
-use idempotent_runtime::{Execution, Recordable, idempotent};
+use idempotent_runtime::{
+    Execution, Recordable, Uncommitted, idempotent, store::DatabaseTransaction as _,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::world::{Panics, Plan, Streaming, World};
+use crate::{
+    database::Transaction,
+    world::{Panics, Plan, Streaming, Transact, World},
+};
 
 /// What every handler takes.
 #[derive(Debug)]
@@ -155,6 +160,9 @@ async fn perform<R: Reply>(context: Context, sent: impl AsRef<[u8]>) -> R {
         plan.panics != Some(Panics::Before),
         "told to panic before the effect"
     );
+    if let Some(transact) = plan.transact {
+        return in_transaction(&world, &execution, transact, plan.late_gate.as_deref()).await;
+    }
     let effect = if plan.release {
         execution.release();
         0
@@ -165,7 +173,6 @@ async fn perform<R: Reply>(context: Context, sent: impl AsRef<[u8]>) -> R {
         plan.panics != Some(Panics::After),
         "told to panic after the effect"
     );
-    let text = |status, text: String| R::assemble(status, &[], Content::Whole(text.into()));
     let mut committed = None;
     if let Some((status, body)) = plan.commit {
         let body = match plan.stream.clone() {
@@ -212,6 +219,75 @@ async fn perform<R: Reply>(context: Context, sent: impl AsRef<[u8]>) -> R {
         (None, None) => Content::Whole(format!("effect {effect}").into()),
     };
     R::assemble(plan.status.unwrap_or(201), &plan.headers, body)
+}
+
+fn text<R: Reply>(status: u16, text: impl Into<Bytes>) -> R {
+    R::assemble(status, &[], Content::Whole(text.into()))
+}
+
+/// Has an effect in a transaction, and its record with it.
+async fn in_transaction<R: Reply>(
+    world: &World,
+    execution: &Execution,
+    transact: Transact,
+    gate: Option<&str>,
+) -> R {
+    let (mut transaction, written) = match write::<R>(world, execution, "first").await {
+        Ok(written) => written,
+        Err(error) => return error,
+    };
+    world.note("written");
+    if let Some(gate) = gate {
+        world.pass(gate).await;
+    }
+    let committed = match transact {
+        Transact::Commit | Transact::ThenFail | Transact::ThenPanic => {
+            match written.commit(transaction).await {
+                Ok(response) => response,
+                Err(error) => return text(500, error.to_string()),
+            }
+        }
+        Transact::CommitItself | Transact::Again => {
+            drop(written);
+            transaction.commit().await.unwrap();
+            text(500, "committed itself")
+        }
+        Transact::Forget => text(202, "forgotten"),
+        Transact::Unavailable => text(503, "not done"),
+        Transact::RollBackAndAgain => {
+            drop(transaction);
+            text(500, "rolled back")
+        }
+    };
+    match transact {
+        Transact::ThenFail => text(500, "after the commit"),
+        Transact::ThenPanic => panic!("told to panic after the commit"),
+        Transact::Again | Transact::RollBackAndAgain => {
+            match write::<R>(world, execution, "second").await {
+                Ok((transaction, written)) => written.commit(transaction).await.unwrap(),
+                Err(error) => error,
+            }
+        }
+        _ => committed,
+    }
+}
+
+/// An effect and its record in a transaction that is open.
+async fn write<R: Reply>(
+    world: &World,
+    execution: &Execution,
+    which: &'static str,
+) -> Result<(Transaction, Uncommitted<R>), R> {
+    let (database, who) = world.database();
+    let mut transaction = database.begin().await;
+    transaction.act(who).await;
+    match execution.commit_in(&mut transaction, text(201, which)).await {
+        Ok(written) => Ok((transaction, written)),
+        Err(error) => {
+            world.note(format!("{error:?}"));
+            Err(text(500, error.to_string()))
+        }
+    }
 }
 
 fn plan(header: Option<&str>) -> Plan {

@@ -13,8 +13,10 @@
 pub mod app;
 pub mod backend;
 pub mod client;
+pub mod database;
 pub mod handlers;
 pub mod logs;
+pub mod proxy;
 pub mod store;
 pub mod wait;
 pub mod world;
@@ -25,7 +27,7 @@ pub use crate::{
     client::{Connection, Request, Response},
     store::{Fault, Steered, Verb},
     wait::{eventually, soon},
-    world::{Panics, Plan, Streaming, World},
+    world::{Panics, Plan, Streaming, Transact, World},
 };
 
 /// Makes two tests, `axum_alone::name` and `actix_alone::name`, of each function.
@@ -73,6 +75,115 @@ macro_rules! every {
     };
 }
 
+/// As [`every!`], on the stores that outlive a process.
+#[macro_export]
+macro_rules! shared {
+    ($(
+        $(#[$attribute:meta])*
+        async fn $name:ident($setting:ident: Setting $(,)?) $body:block
+    )*) => {
+        $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
+
+        mod axum {
+            $crate::on_shared_stores!(Axum, $($name)*);
+        }
+
+        mod actix {
+            $crate::on_shared_stores!(Actix, $($name)*);
+        }
+    };
+}
+
+/// As [`shared!`], on the stores that have transactions.
+#[macro_export]
+macro_rules! transactional {
+    ($(
+        $(#[$attribute:meta])*
+        async fn $name:ident($setting:ident: Setting $(,)?) $body:block
+    )*) => {
+        $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
+
+        mod axum {
+            $crate::on_databases!(Axum, $($name)*);
+        }
+
+        mod actix {
+            $crate::on_databases!(Actix, $($name)*);
+        }
+    };
+}
+
+/// As [`shared!`], on the stores that have a server.
+#[macro_export]
+macro_rules! served {
+    ($(
+        $(#[$attribute:meta])*
+        async fn $name:ident($setting:ident: Setting $(,)?) $body:block
+    )*) => {
+        $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
+
+        mod axum {
+            $crate::on_servers!(Axum, $($name)*);
+        }
+
+        mod actix {
+            $crate::on_servers!(Actix, $($name)*);
+        }
+    };
+}
+
+/// The part of [`shared!`] for one framework.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_shared_stores {
+    ($framework:ident, $($name:ident)*) => {
+        mod sqlite {
+            $crate::on_store!($framework, Sqlite, [], $($name)*);
+        }
+        $crate::on_servers!($framework, $($name)*);
+    };
+}
+
+/// The part of [`served!`] for one framework.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_servers {
+    ($framework:ident, $($name:ident)*) => {
+        mod postgres {
+            $crate::on_store!($framework, Postgres, [
+                ignore = "needs a PostgreSQL server: POSTGRES_URL, or tests/run"
+            ], $($name)*);
+        }
+        mod redis {
+            $crate::on_store!($framework, Redis, [
+                ignore = "needs a Redis server: REDIS_URL, or tests/run"
+            ], $($name)*);
+        }
+    };
+}
+
+/// The part of [`transactional!`] for one framework.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_databases {
+    ($framework:ident, $($name:ident)*) => {
+        mod sqlite {
+            $crate::on_store!($framework, Sqlite, [], $($name)*);
+        }
+        mod encrypted {
+            $crate::on_store!($framework, Encrypted, [], $($name)*);
+        }
+        mod near_cache {
+            $crate::on_store!($framework, NearCache, [], $($name)*);
+        }
+        mod postgres {
+            $crate::on_store!($framework, Postgres, [
+                ignore = "needs a PostgreSQL server: POSTGRES_URL, or tests/run"
+            ], $($name)*);
+        }
+    };
+}
+
 /// The part of [`every!`] for one framework.
 #[doc(hidden)]
 #[macro_export]
@@ -81,6 +192,13 @@ macro_rules! on_every_store {
         mod memory {
             $crate::on_store!($framework, Memory, [], $($name)*);
         }
+        mod near_cache {
+            $crate::on_store!($framework, NearCache, [], $($name)*);
+        }
+        mod encrypted {
+            $crate::on_store!($framework, Encrypted, [], $($name)*);
+        }
+        $crate::on_shared_stores!($framework, $($name)*);
     };
 }
 

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -13,7 +13,7 @@ use idempotent_runtime::Execution;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::wait::soon;
+use crate::{database::Database, wait::soon};
 
 /// The outside world: effects that happen in it, and gates that hold handlers up.
 #[derive(Clone)]
@@ -25,6 +25,7 @@ struct Inner {
     gates: Mutex<HashMap<String, watch::Sender<bool>>>,
     seen: Mutex<Vec<String>>,
     kept: Mutex<Option<Execution>>,
+    database: OnceLock<(Database, String)>,
 }
 
 impl Default for World {
@@ -35,6 +36,7 @@ impl Default for World {
             gates: Mutex::default(),
             seen: Mutex::default(),
             kept: Mutex::default(),
+            database: OnceLock::new(),
         }))
     }
 }
@@ -49,6 +51,29 @@ impl World {
     /// An effect happens. Gives its number.
     pub fn act(&self) -> usize {
         self.0.effects.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    /// Effects in transactions happen in this database, under this name.
+    pub(crate) fn use_database(&self, database: Database, who: &str) {
+        let first = self.0.database.set((database, who.to_owned()));
+        assert!(first.is_ok(), "a world has one database");
+    }
+
+    /// Where effects in transactions happen, and whose they are.
+    ///
+    /// # Panics
+    ///
+    /// There is no such database.
+    #[must_use]
+    pub fn database(&self) -> (&Database, &str) {
+        let (database, who) = self.0.database.get().expect("a database");
+        (database, who)
+    }
+
+    /// How many effects have been committed in the database.
+    pub async fn committed(&self) -> i64 {
+        let (database, who) = self.database();
+        database.effects(who).await
     }
 
     /// How many handlers were entered.
@@ -138,6 +163,9 @@ pub struct Plan {
     pub release: bool,
     /// Panics.
     pub panics: Option<Panics>,
+    /// Has its effect in a transaction of its own; of the other fields only `gate` and
+    /// `late_gate` count, which is the one after `commit_in`.
+    pub transact: Option<Transact>,
     /// Commits a response of this status and body after the effect.
     pub commit: Option<(u16, String)>,
     /// Leaves its handle where the test finds it, for after the handler.
@@ -171,6 +199,27 @@ pub enum Panics {
     After,
     /// After the effect, a commit and the late gate.
     Last,
+}
+
+/// What a handler does with a transaction in which effect and record are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transact {
+    /// Commits it and returns the response.
+    Commit,
+    /// Commits it by its own `commit`, and answers 500.
+    CommitItself,
+    /// Forgets to commit it, and answers 202.
+    Forget,
+    /// Commits it, and answers 500.
+    ThenFail,
+    /// Commits it, and panics.
+    ThenPanic,
+    /// Commits it by its own `commit`, and does it all again in another one.
+    Again,
+    /// Rolls it back, and does it all again in another one.
+    RollBackAndAgain,
+    /// Says 503 without committing it.
+    Unavailable,
 }
 
 /// A body in chunks.

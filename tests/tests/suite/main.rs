@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod commit_in;
 mod contract;
 mod execution;
 mod fingerprint;
@@ -17,5 +18,6 @@ mod recording;
 mod running;
 mod scope;
 mod secrets;
+mod shared;
 mod store;
 mod wait;

@@ -84,6 +84,7 @@
 //! | `macros` (default) | the attribute |
 //! | `memory` | [`MemoryStore`]; comes with either framework |
 //! | `near-cache` | [`NearCache`]: replays of any store from this process's memory |
+//! | `encrypt` | [`Encrypted`]: responses sealed at rest, in any store |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -109,6 +110,8 @@ pub use crate::core::protocol;
 #[cfg(feature = "macros")]
 pub use idempotent_macros::idempotent;
 
+#[cfg(feature = "encrypt")]
+pub use crate::store::encrypted::{Encrypted, SealingKey, SealingKeyError, SealingKeyId};
 #[cfg(feature = "memory")]
 pub use crate::store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "near-cache")]

@@ -536,6 +536,8 @@ fn debug_shows_no_key() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn what_was_sealed_is_opened(
         status in 100u16..=999,

@@ -607,6 +607,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     /// Two processes, each with its cache, on one store answer as the store alone does.
     #[test]
     fn it_answers_as_the_store_alone(
@@ -623,6 +625,10 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             for (owner, key, step) in steps {
+                // What a memory store says of its own expired records depends on whether it has
+                // swept them, which it does by chance.
+                alone.sweep(usize::MAX);
+                shared.sweep(usize::MAX);
                 // An owner lives in one process.
                 let cached = &processes[usize::from(owner % 2 == 1)];
                 let mut claim = claim_of(["a", "b", "c"][key], owner);

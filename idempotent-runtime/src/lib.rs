@@ -83,6 +83,8 @@
 //! | `actix` | handlers of actix-web 4 |
 //! | `macros` (default) | the attribute |
 //! | `memory` | [`MemoryStore`]; comes with either framework |
+//! | `near-cache` | [`NearCache`]: replays of any store from this process's memory |
+//! | `encrypt` | [`Encrypted`]: responses sealed at rest, in any store |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -110,8 +112,12 @@ pub use crate::core::protocol;
 #[cfg(feature = "macros")]
 pub use idempotent_macros::idempotent;
 
+#[cfg(feature = "encrypt")]
+pub use crate::store::encrypted::{Encrypted, SealingKey, SealingKeyError, SealingKeyId};
 #[cfg(feature = "memory")]
 pub use crate::store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "near-cache")]
+pub use crate::store::near_cache::NearCache;
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{

@@ -1,1 +1,0 @@
-//! Sealing what another store keeps.

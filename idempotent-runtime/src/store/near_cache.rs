@@ -1,1 +1,0 @@
-//! Finished records of another store, in this process's memory.

@@ -1,0 +1,585 @@
+//! The sealing store: what is kept tells nothing, what was changed does not open, and keys can be
+//! replaced.
+
+#![cfg(all(feature = "encrypt", feature = "memory", feature = "store-contract"))]
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    any::Any,
+    error::Error,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use idempotent_runtime::{
+    Claim, Encrypted, Fingerprint, Key, ManualClock, MemoryStore, OwnerToken, RecordId, Scope,
+    SealingKey, SealingKeyError, Store, StoredResponse,
+    store::{
+        ClaimAnswer, Completion, Fence, Found, Notify, StoreError, Transactional,
+        contract::{Harness, check},
+    },
+};
+use proptest::prelude::*;
+
+const SECRETS: [&[u8]; 4] = [
+    b"hush-body",
+    b"hush-header",
+    b"hush-location",
+    b"x-hush-name",
+];
+
+fn key(byte: u8) -> SealingKey {
+    SealingKey::new([byte; 32])
+}
+
+fn claim_of(name: &str, owner: u128) -> Claim {
+    let key = Key::from_value(name).unwrap();
+    let id = RecordId::new("", &["POST /"], &Scope::global(), &key);
+    Claim::new(id, OwnerToken::new(owner), Fingerprint::from_bytes([7; 32]))
+}
+
+fn with(mut claim: Claim, change: impl FnOnce(&mut Claim)) -> Claim {
+    change(&mut claim);
+    claim
+}
+
+fn secret() -> StoredResponse {
+    let headers: [(&str, &[u8]); 2] = [
+        ("location", b"/hush-location"),
+        ("x-hush-name", b"hush-header"),
+    ];
+    StoredResponse::new(299, &headers, b"hush-body")
+}
+
+/// What a store is found to hold under the id.
+async fn held(store: &impl Store, claim: &Claim) -> Result<Found, StoreError> {
+    let asking = with(*claim, |claim| claim.owner = OwnerToken::new(u128::MAX));
+    match store.claim(&asking).await? {
+        ClaimAnswer::Found(found) => Ok(found),
+        ClaimAnswer::Claimed => panic!("nothing is held"),
+    }
+}
+
+async fn held_response(store: &impl Store, claim: &Claim) -> StoredResponse {
+    match held(store, claim).await.unwrap() {
+        Found::Done { response, .. } => response,
+        other => panic!("a record is held, not {other:?}"),
+    }
+}
+
+/// Puts these bytes into the store as they are.
+async fn plant(store: &impl Store, claim: &Claim, response: &StoredResponse) {
+    let completion = store.complete(claim, response).await.unwrap();
+    assert_eq!(completion, Completion::Stored);
+}
+
+#[track_caller]
+fn assert_unreadable<T: std::fmt::Debug>(answer: Result<T, StoreError>, says: &str) {
+    let Err(error @ StoreError::Unreadable(_)) = answer else {
+        panic!("unreadable, not {answer:?}");
+    };
+    let told = format!("{error}: {}", error.source().unwrap());
+    assert!(told.contains(says), "`{told}` says `{says}`");
+    let all = format!("{told} {error:?}");
+    for secret in SECRETS {
+        assert!(!all.contains(std::str::from_utf8(secret).unwrap()), "{all}");
+    }
+}
+
+struct Sealed(ManualClock);
+
+impl Harness for Sealed {
+    type Store = Encrypted<MemoryStore>;
+
+    async fn store(&self) -> Self::Store {
+        let memory = MemoryStore::builder().clock(self.0.clone()).build();
+        Encrypted::new(memory, key(1))
+    }
+
+    async fn advance(&self, duration: Duration) {
+        self.0.advance(duration);
+    }
+
+    async fn store_with_room_for(&self, claims: usize) -> Option<Self::Store> {
+        let memory = MemoryStore::builder().clock(self.0.clone());
+        Some(Encrypted::new(memory.max_entries(claims).build(), key(1)))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_keeps_the_contract() {
+    check(&Sealed(ManualClock::default())).await;
+}
+
+#[cfg(feature = "near-cache")]
+mod with_a_near_cache {
+    use idempotent_runtime::NearCache;
+
+    use super::*;
+
+    struct Opened(Sealed);
+
+    impl Harness for Opened {
+        type Store = NearCache<Encrypted<MemoryStore>>;
+
+        async fn store(&self) -> Self::Store {
+            NearCache::with_clock(self.0.store().await, 1 << 20, self.0.0.clone())
+        }
+
+        async fn advance(&self, duration: Duration) {
+            self.0.advance(duration).await;
+        }
+
+        async fn store_with_room_for(&self, claims: usize) -> Option<Self::Store> {
+            let store = self.0.store_with_room_for(claims).await?;
+            Some(NearCache::with_clock(store, 1 << 20, self.0.0.clone()))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn it_keeps_the_contract_opened() {
+        check(&Opened(Sealed(ManualClock::default()))).await;
+    }
+
+    struct Closed(ManualClock);
+
+    impl Harness for Closed {
+        type Store = Encrypted<NearCache<MemoryStore>>;
+
+        async fn store(&self) -> Self::Store {
+            let memory = MemoryStore::builder().clock(self.0.clone()).build();
+            let cached = NearCache::with_clock(memory, 1 << 20, self.0.clone());
+            Encrypted::new(cached, key(1))
+        }
+
+        async fn advance(&self, duration: Duration) {
+            self.0.advance(duration);
+        }
+
+        async fn store_with_room_for(&self, claims: usize) -> Option<Self::Store> {
+            let memory = MemoryStore::builder().clock(self.0.clone());
+            let memory = memory.max_entries(claims).build();
+            let cached = NearCache::with_clock(memory, 1 << 20, self.0.clone());
+            Some(Encrypted::new(cached, key(1)))
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn it_keeps_the_contract_sealed() {
+        check(&Closed(ManualClock::default())).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_a_response_is_in_the_store() {
+    let store = Encrypted::new(MemoryStore::default(), key(1));
+    let tombstone = StoredResponse::tombstone(299, &[("location", b"/hush-location")]);
+    for (name, response) in [("full", secret()), ("tombstone", tombstone)] {
+        let first = claim_of(name, 1);
+        store.claim(&first).await.unwrap();
+        plant(&store, &first, &response).await;
+        let held = held_response(store.inner(), &first).await;
+        let bytes = held.as_bytes();
+        for secret in SECRETS {
+            assert!(!bytes.windows(secret.len()).any(|part| part == secret));
+        }
+        assert!(held.is_sealed());
+        assert_ne!(held.status(), 299);
+        assert!(!held.is_tombstone());
+        assert_eq!(held.headers().count(), 0);
+        assert_eq!(bytes.len(), response.as_bytes().len() + 57);
+        assert_eq!(held_response(&store, &first).await, response);
+    }
+    // The same response twice shows no likeness but its length.
+    let [one, two] = [claim_of("one", 1), claim_of("two", 1)];
+    plant(&store, &one, &secret()).await;
+    plant(&store, &two, &secret()).await;
+    let [one, two] = [
+        held_response(store.inner(), &one).await,
+        held_response(store.inner(), &two).await,
+    ];
+    let alike = std::iter::zip(&one.as_bytes()[17..], &two.as_bytes()[17..])
+        .filter(|(left, right)| left == right)
+        .count();
+    assert!(alike < 20, "{alike} of {} bytes", one.as_bytes().len());
+}
+
+#[tokio::test]
+async fn a_record_that_was_changed_does_not_open() {
+    let memory = MemoryStore::default();
+    let store = Encrypted::new(memory.clone(), key(1)).open_with(key(2));
+    let first = claim_of("k", 1);
+    plant(&store, &first, &secret()).await;
+    let held = held_response(&memory, &first).await;
+    let bytes = held.as_bytes();
+    let mut opened = 0;
+    for at in 0..bytes.len() {
+        for bit in [0x01, 0x02, 0x80] {
+            let mut changed = bytes.to_vec();
+            changed[at] ^= bit;
+            // What no store can read is not even given to us.
+            let Ok(changed) = StoredResponse::decode(changed.into()) else {
+                continue;
+            };
+            opened += 1;
+            let forged = MemoryStore::default();
+            plant(&forged, &first, &changed).await;
+            let store = Encrypted::new(forged, key(1)).open_with(key(2));
+            assert_unreadable(self::held(&store, &first).await, "the ");
+        }
+    }
+    assert!(opened > bytes.len() * 2, "{opened}");
+    for length in 0..bytes.len() {
+        let Ok(cut) = StoredResponse::decode(bytes.slice(..length)) else {
+            continue;
+        };
+        let forged = MemoryStore::default();
+        plant(&forged, &first, &cut).await;
+        let store = Encrypted::new(forged, key(1));
+        assert_unreadable(self::held(&store, &first).await, "the ");
+    }
+    let mut longer = bytes.to_vec();
+    longer.push(0);
+    let forged = MemoryStore::default();
+    plant(
+        &forged,
+        &first,
+        &StoredResponse::decode(longer.into()).unwrap(),
+    )
+    .await;
+    let store = Encrypted::new(forged, key(1));
+    assert_unreadable(self::held(&store, &first).await, "was changed");
+}
+
+#[tokio::test]
+async fn a_record_opens_only_in_its_own_place() {
+    let memory = MemoryStore::default();
+    let store = Encrypted::new(memory.clone(), key(1));
+    let first = claim_of("k", 1);
+    plant(&store, &first, &secret()).await;
+    let held = held_response(&memory, &first).await;
+
+    let elsewhere = claim_of("l", 1);
+    plant(&memory, &elsewhere, &held).await;
+    assert_unreadable(
+        self::held(&store, &elsewhere).await,
+        "belongs to another id",
+    );
+
+    let forged = MemoryStore::default();
+    let other_request = with(first, |claim| {
+        claim.fingerprint = Fingerprint::from_bytes([8; 32])
+    });
+    plant(&forged, &other_request, &held).await;
+    let forged = Encrypted::new(forged, key(1));
+    assert_unreadable(self::held(&forged, &first).await, "belongs to another id");
+    // In its own place it opens for whoever asks, whatever for: that is decided later.
+    let found = self::held(&store, &other_request).await.unwrap();
+    assert!(matches!(found, Found::Done { fingerprint, .. } if fingerprint == first.fingerprint));
+}
+
+#[tokio::test]
+async fn a_late_run_is_told_the_opened_response_or_that_it_cannot_be_read() {
+    let memory = MemoryStore::default();
+    let store = Encrypted::new(memory.clone(), key(1));
+    plant(&store, &claim_of("k", 1), &secret()).await;
+    let late = claim_of("k", 2);
+    let other = StoredResponse::new(200, &[], b"late");
+    match store.complete(&late, &other).await.unwrap() {
+        Completion::Fenced(Found::Done { response, .. }) => assert_eq!(response, secret()),
+        told => panic!("{told:?}"),
+    }
+    let store = Encrypted::new(memory, key(2));
+    assert_unreadable(store.complete(&late, &other).await, "was not given");
+}
+
+#[tokio::test]
+async fn keys_are_replaced_step_by_step() {
+    let memory = MemoryStore::default();
+    let keys = |sealing: u8, opening: &[u8]| {
+        let store = Encrypted::new(memory.clone(), key(sealing));
+        opening
+            .iter()
+            .fold(store, |store, byte| store.open_with(key(*byte)))
+    };
+    let [old, new] = [claim_of("old", 1), claim_of("new", 1)];
+    plant(&keys(1, &[]), &old, &secret()).await;
+    // Some processes already seal under the new key while others still seal under the old one.
+    let (before, after) = (keys(1, &[2]), keys(2, &[1]));
+    plant(&after, &new, &secret()).await;
+    for store in [&before, &after] {
+        assert_eq!(held_response(store, &old).await, secret());
+        assert_eq!(held_response(store, &new).await, secret());
+    }
+    // The old key is taken away.
+    let last = keys(2, &[]);
+    assert_eq!(held_response(&last, &new).await, secret());
+    let named = format!("sealed under the key {}, which was not given", key(1).id());
+    assert_unreadable(held(&last, &old).await, &named);
+    // Nothing was changed by that, and no run was granted.
+    assert_eq!(held_response(&before, &old).await, secret());
+}
+
+#[tokio::test]
+async fn a_plain_record_is_refused_unless_that_is_said() {
+    let memory = MemoryStore::default();
+    let first = claim_of("k", 1);
+    plant(&memory, &first, &secret()).await;
+    let strict = Encrypted::new(memory.clone(), key(1));
+    assert_unreadable(held(&strict, &first).await, "accept_plain");
+    let late = strict.complete(&claim_of("k", 2), &secret()).await;
+    assert_unreadable(late, "accept_plain");
+
+    let migrating = Encrypted::new(memory.clone(), key(1)).accept_plain();
+    assert_eq!(held_response(&migrating, &first).await, secret());
+    // What is new is sealed, and what is sealed must open all the same.
+    let second = claim_of("l", 1);
+    plant(&migrating, &second, &secret()).await;
+    assert!(held_response(&memory, &second).await.is_sealed());
+    assert_eq!(held_response(&migrating, &second).await, secret());
+    let other = Encrypted::new(memory, key(2)).accept_plain();
+    assert_unreadable(held(&other, &second).await, "was not given");
+}
+
+#[tokio::test]
+async fn an_id_that_cannot_be_read_is_never_granted() {
+    let clock = ManualClock::default();
+    let memory = MemoryStore::builder().clock(clock.clone()).build();
+    let first = claim_of("k", 1);
+    plant(&Encrypted::new(memory.clone(), key(1)), &first, &secret()).await;
+    let store = Encrypted::new(memory, key(2));
+    let again = with(claim_of("k", 2), |claim| claim.takes_over = true);
+    for _ in 0..3 {
+        assert_unreadable(store.claim(&again).await, "was not given");
+        assert_eq!(store.release(&again).await.unwrap(), Fence::Fenced);
+    }
+    clock.advance(first.ttl);
+    assert_eq!(store.claim(&again).await.unwrap(), ClaimAnswer::Claimed);
+}
+
+/// The memory store reserves what a record may take. One that takes all of it must fit.
+#[tokio::test]
+async fn a_claim_reserves_what_sealing_adds() {
+    let reserved = |bytes| async move {
+        let memory = MemoryStore::builder().max_bytes(bytes).build();
+        let store = Encrypted::new(memory, key(1));
+        let claim = with(claim_of("k", 1), |claim| claim.max_response = 1000);
+        let answer = store.claim(&claim).await;
+        (store.inner().bytes(), answer)
+    };
+    let (plain, _) = {
+        let memory = MemoryStore::default();
+        let claim = with(claim_of("k", 1), |claim| claim.max_response = 1000);
+        memory.claim(&claim).await.unwrap();
+        (memory.bytes(), ())
+    };
+    let (sealed, answer) = reserved(1 << 20).await;
+    assert_eq!(answer.unwrap(), ClaimAnswer::Claimed);
+    assert_eq!(sealed, plain + 57);
+    assert!(matches!(
+        reserved(sealed - 1).await.1,
+        Err(StoreError::Full)
+    ));
+    // All the room there is.
+    let endless = with(claim_of("k", 1), |claim| claim.max_response = u64::MAX);
+    let store = Encrypted::new(MemoryStore::default(), key(1));
+    assert!(matches!(store.claim(&endless).await, Err(StoreError::Full)));
+}
+
+/// A store that writes in "transactions" and keeps what it was given.
+#[derive(Clone)]
+struct InTransactions(MemoryStore, Arc<Mutex<Vec<StoredResponse>>>);
+
+impl Store for InTransactions {
+    async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
+        self.0.claim(claim).await
+    }
+
+    async fn complete(
+        &self,
+        claim: &Claim,
+        response: &StoredResponse,
+    ) -> Result<Completion, StoreError> {
+        self.0.complete(claim, response).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        self.0.release(claim).await
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        self.0.renew(claim).await
+    }
+
+    fn needs_lease(&self) -> bool {
+        true
+    }
+
+    fn abandon(&self, _: &Claim) {}
+
+    fn as_notify(&self) -> Option<&dyn Notify> {
+        None
+    }
+
+    fn as_transactional(&self) -> Option<&dyn Transactional> {
+        Some(self)
+    }
+}
+
+impl Transactional for InTransactions {
+    fn complete_in<'a>(
+        &'a self,
+        connection: &'a mut (dyn Any + Send),
+        claim: &'a Claim,
+        response: &'a StoredResponse,
+    ) -> Pin<Box<dyn Future<Output = Result<Completion, StoreError>> + Send + 'a>> {
+        Box::pin(async move {
+            if !connection.is::<u8>() {
+                return Err(StoreError::Unsupported);
+            }
+            self.1.lock().unwrap().push(response.clone());
+            self.0.complete(claim, response).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn what_is_written_in_a_transaction_is_sealed() {
+    let inner = InTransactions(MemoryStore::default(), Arc::default());
+    let store = Encrypted::new(inner.clone(), key(1));
+    assert!(store.needs_lease());
+    assert!(store.as_notify().is_none());
+    let transactional = store.as_transactional().unwrap();
+    let first = claim_of("k", 1);
+    let response = secret();
+    let completion = transactional.complete_in(&mut 0u8, &first, &response).await;
+    assert_eq!(completion.unwrap(), Completion::Stored);
+    let written = inner.1.lock().unwrap()[0].clone();
+    assert!(written.is_sealed());
+    assert_eq!(held_response(&store, &first).await, secret());
+    let late = claim_of("k", 2);
+    match transactional
+        .complete_in(&mut 0u8, &late, &response)
+        .await
+        .unwrap()
+    {
+        Completion::Fenced(Found::Done { response, .. }) => assert_eq!(response, secret()),
+        told => panic!("{told:?}"),
+    }
+    let refused = transactional
+        .complete_in(&mut "no connection", &late, &response)
+        .await;
+    assert!(matches!(refused, Err(StoreError::Unsupported)));
+    let without = Encrypted::new(MemoryStore::default(), key(1));
+    assert!(without.as_transactional().is_none());
+    assert!(without.as_notify().is_some());
+    let refused = without.complete_in(&mut 0u8, &late, &response).await;
+    assert!(matches!(refused, Err(StoreError::Unsupported)));
+}
+
+#[test]
+fn a_key_is_read_from_64_digits_and_nothing_else() {
+    let digits = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F";
+    let read: SealingKey = digits.parse().unwrap();
+    let bytes = std::array::from_fn(|index| u8::try_from(index).unwrap());
+    assert_eq!(read.id(), SealingKey::new(bytes).id());
+    assert_ne!(read.id(), key(1).id());
+    for (text, error) in [
+        (String::new(), SealingKeyError::Length { digits: 0 }),
+        (
+            digits[..63].to_owned(),
+            SealingKeyError::Length { digits: 63 },
+        ),
+        (
+            format!("{digits}00"),
+            SealingKeyError::Length { digits: 66 },
+        ),
+        (
+            format!("{digits}\n"),
+            SealingKeyError::Digit { position: 64 },
+        ),
+        (
+            format!("0x{digits}"),
+            SealingKeyError::Digit { position: 1 },
+        ),
+        (
+            digits.replace("0a", "é"),
+            SealingKeyError::Digit { position: 20 },
+        ),
+    ] {
+        let told = text.parse::<SealingKey>().unwrap_err();
+        assert_eq!(told, error, "{text:?}");
+        assert!(!told.to_string().contains("0001"));
+    }
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let digits = "5a".repeat(32);
+    let key: SealingKey = digits.parse().unwrap();
+    let store = Encrypted::new(MemoryStore::default(), key.clone());
+    let id = key.id().to_string();
+    assert_eq!(id.len(), 16);
+    for shown in [
+        format!("{key:?}"),
+        format!("{store:?}"),
+        format!("{store:#?}"),
+    ] {
+        assert!(shown.contains(&id), "{shown}");
+        assert!(
+            !shown.contains("5a5a") && !shown.contains("90, 90"),
+            "{shown}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_was_sealed_is_opened(
+        status in 100u16..=999,
+        headers in prop::collection::vec(("x-[a-z]{1,9}", prop::collection::vec(any::<u8>(), 0..20)), 0..5),
+        body in prop::collection::vec(any::<u8>(), 0..300),
+        sealing in any::<[u8; 32]>(),
+        id in any::<[u8; 32]>(),
+        fingerprint in any::<[u8; 32]>(),
+    ) {
+        let fields: Vec<(&str, &[u8])> =
+            headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
+        let response = StoredResponse::new(status, &fields, &body);
+        let claim = Claim::new(
+            RecordId::from_bytes(id),
+            OwnerToken::new(1),
+            Fingerprint::from_bytes(fingerprint),
+        );
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let store = Encrypted::new(MemoryStore::default(), SealingKey::new(sealing));
+            plant(&store, &claim, &response).await;
+            prop_assert_eq!(held_response(&store, &claim).await, response);
+            Ok(())
+        })?;
+    }
+
+    /// Whatever is in the place of a record, it is no response that anybody is sent.
+    #[test]
+    fn what_was_made_up_does_not_open(payload in prop::collection::vec(any::<u8>(), 0..120), own_head in any::<bool>()) {
+        let mut payload = payload;
+        if own_head {
+            let mut head = vec![1];
+            head.extend_from_slice(key(1).id().as_bytes());
+            payload = [head, payload].concat();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let memory = MemoryStore::default();
+            let first = claim_of("k", 1);
+            plant(&memory, &first, &StoredResponse::sealed(&payload)).await;
+            let store = Encrypted::new(memory, key(1)).accept_plain();
+            assert_unreadable(held(&store, &first).await, "the ");
+        });
+    }
+}

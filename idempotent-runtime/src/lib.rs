@@ -85,6 +85,7 @@
 //! | `memory` | [`MemoryStore`]; comes with either framework |
 //! | `near-cache` | [`NearCache`]: replays of any store from this process's memory |
 //! | `encrypt` | [`Encrypted`]: responses sealed at rest, in any store |
+//! | `sqlite` | [`SqliteStore`]: records in a file |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -118,6 +119,8 @@ pub use crate::store::encrypted::{Encrypted, SealingKey, SealingKeyError, Sealin
 pub use crate::store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "near-cache")]
 pub use crate::store::near_cache::NearCache;
+#[cfg(feature = "sqlite")]
+pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{

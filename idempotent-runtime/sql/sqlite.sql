@@ -1,0 +1,12 @@
+-- Claims and records of `SqliteStore`. `SqliteStore::migrate` runs this; it may be run again.
+-- Times are milliseconds since 1970 by SQLite's own clock.
+CREATE TABLE IF NOT EXISTS "idempotency_records" (
+    id          BLOB    NOT NULL PRIMARY KEY, -- 32 bytes
+    owner       BLOB    NOT NULL,             -- 16 bytes
+    fingerprint BLOB    NOT NULL,             -- 32 bytes
+    state       INTEGER NOT NULL,             -- 1 running, rerun if lost; 2 running, refuse if lost; 3 done
+    lease_until INTEGER,                      -- running: how long the claim is believed
+    expires_at  INTEGER NOT NULL,             -- from then on the row is as good as absent
+    response    BLOB                          -- done: what is sent again
+) STRICT;
+CREATE INDEX IF NOT EXISTS "idempotency_records_expires_at" ON "idempotency_records" (expires_at);

@@ -86,6 +86,7 @@
 //! | `near-cache` | [`NearCache`]: replays of any store from this process's memory |
 //! | `encrypt` | [`Encrypted`]: responses sealed at rest, in any store |
 //! | `sqlite` | [`SqliteStore`]: records in a file |
+//! | `redis` | [`RedisStore`], in Redis 7 or Valkey |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -121,6 +122,8 @@ pub use crate::store::memory::{MemoryStore, MemoryStoreBuilder};
 pub use crate::store::near_cache::NearCache;
 #[cfg(feature = "sqlite")]
 pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
+#[cfg(feature = "redis")]
+pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{

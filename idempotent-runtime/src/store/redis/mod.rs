@@ -1,0 +1,484 @@
+//! The store in Redis or Valkey.
+//!
+//! A claim is one native command (`SET … NX GET PX`), sent together with the question how long
+//! what is there still lives. What must compare an owner is a script. Each verb touches one key,
+//! so a cluster serves as well as one server.
+
+mod bells;
+mod builder;
+mod examine;
+mod link;
+mod script;
+mod servers;
+mod value;
+
+use std::{fmt, fmt::Write as _, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use redis::{
+    Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value,
+    sentinel::SentinelNodeConnectionInfo,
+};
+use tokio::time::timeout;
+
+pub use self::builder::RedisStoreBuilder;
+use self::{
+    bells::{Bells, Heard},
+    builder::Replicas,
+    link::Link,
+    script::Script,
+    value::Kept,
+};
+use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError};
+use crate::core::{
+    record::{Claim, RecordId},
+    response::StoredResponse,
+};
+
+/// How often a waiter looks for itself while it would be told, and while it would not.
+const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)];
+
+/// Claims and records in Redis 7 or Valkey: one server, one with sentinels, or a cluster, shared
+/// by any number of processes.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), idempotent_runtime::store::StoreError> {
+/// use std::time::Duration;
+/// use idempotent_runtime::RedisStore;
+///
+/// let store = RedisStore::builder()
+///     .prefix("payments:idempotency:")
+///     .timeout(Duration::from_secs(2))
+///     .connect("redis://127.0.0.1:6379/0")
+///     .await?;
+/// store.ping().await?;
+/// # Ok(()) }
+/// ```
+///
+/// Cloning gives another handle on the same store. A store may be used from any number of
+/// runtimes: it drives its two connections (one for verbs, and one, made when somebody first
+/// waits, that hears when claims end) on a thread of its own, and makes them again when they are
+/// lost. Every verb answers within the [`timeout`](RedisStoreBuilder::timeout).
+///
+/// # What Redis can lose
+///
+/// Redis answers before a write is on disk or on a replica. So a claim or a record of the last
+/// moments is lost when the master fails and a replica that does not have it takes its place, or
+/// when the server is restarted (with `appendfsync everysec` up to a second is lost, without
+/// persistence everything). What is lost was never there: **a retry then runs the handler a second
+/// time.** No lock or script can change this; what can:
+///
+/// - [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas) lets a claim or a completion
+///   count only when replicas have it. Together with the server's `min-replicas-to-write`, which
+///   stops a master that is cut off from its replicas, a failover seldom loses anything.
+/// - `appendfsync always` closes the gap of a restart.
+/// - A store in PostgreSQL or SQLite loses nothing that it has acknowledged, and can commit
+///   effect and record together. Where a second run costs money, prefer it.
+///
+/// # Memory
+///
+/// The server must have `maxmemory-policy noeviction`. Another policy drops claims and records
+/// while they are needed, and handlers run twice; the store asks for the policy when it connects
+/// (`CONFIG GET`, where that is allowed) and warns. With `noeviction` a full server refuses claims
+/// ([`StoreError::Full`]) and still answers for what it has. Redis has no way to reserve room, so
+/// a completion can be refused as well: it is [`StoreError::Unavailable`], and is tried again
+/// while the claim is renewed.
+///
+/// # What it needs
+///
+/// The commands `EVAL`, `EVALSHA`, `SET`, `GET`, `GETRANGE`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`
+/// and `PING` on keys under the prefix; with `SPUBLISH` and `SSUBSCRIBE` on channels of the same
+/// names, waiters are woken at once and need not look every 100 ms. `INFO`, `CONFIG GET` and
+/// `WAIT` where they are used.
+///
+/// # TLS
+///
+/// An address such as `rediss://…` needs TLS in the `redis` crate, which is off by default. Name
+/// that crate among your own dependencies, with the version that this one uses and the feature of
+/// your choice: `redis = { version = "1", features = ["tokio-rustls-comp"] }`.
+#[derive(Clone)]
+pub struct RedisStore(Arc<Inner>);
+
+struct Inner {
+    prefix: String,
+    limit: Duration,
+    replicas: Option<Replicas>,
+    link: Link,
+    bells: Bells,
+}
+
+impl RedisStore {
+    /// A store with settings of its own.
+    pub fn builder() -> RedisStoreBuilder {
+        RedisStoreBuilder::default()
+    }
+
+    /// Connects to one server with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]; see [`RedisStoreBuilder::connect`].
+    pub async fn connect(url: &str) -> Result<Self, StoreError> {
+        Self::builder().connect(url).await
+    }
+
+    /// Connects to the master of this name with the default settings, wherever the sentinels say
+    /// that it is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]; see [`RedisStoreBuilder::connect_sentinel`].
+    pub async fn connect_sentinel(sentinels: &[&str], master: &str) -> Result<Self, StoreError> {
+        let node = SentinelNodeConnectionInfo::default();
+        let sentinels = sentinels.iter().copied();
+        Self::builder()
+            .connect_sentinel(sentinels, master, node)
+            .await
+    }
+
+    /// Connects to a cluster with the default settings.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`]; see [`RedisStoreBuilder::connect_cluster`].
+    pub async fn connect_cluster(nodes: &[&str]) -> Result<Self, StoreError> {
+        Self::builder().connect_cluster(nodes.iter().copied()).await
+    }
+
+    /// Asks the server for a sign of life; for health endpoints.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Unavailable`] when it gives none within the
+    /// [`timeout`](RedisStoreBuilder::timeout).
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.within(self.ask_ping()).await
+    }
+
+    /// Bounds the time of a verb, from when it was called.
+    async fn within<T>(
+        &self,
+        verb: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let replicas = self.0.replicas.map_or(Duration::ZERO, |all| all.limit);
+        timeout(self.0.limit + replicas, verb)
+            .await
+            .unwrap_or_else(|elapsed| Err(StoreError::unavailable(elapsed)))
+    }
+
+    /// The key of an id: readable, so that an operator finds it by the hash in a log.
+    fn key(&self, id: &RecordId) -> Vec<u8> {
+        let mut key = String::with_capacity(self.0.prefix.len() + 64);
+        key.push_str(&self.0.prefix);
+        for byte in id.as_bytes() {
+            // Writing to a string cannot fail.
+            let _ = write!(key, "{byte:02x}");
+        }
+        key.into_bytes()
+    }
+
+    async fn ask_claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
+        let key = self.key(&claim.id);
+        // One command finds its way in a cluster that is being resharded; two together may not.
+        if claim.takes_over || self.0.link.servers().is_cluster() {
+            return self.claim_by_script(claim, &key).await;
+        }
+        // Asked first, the time that is left is never more than what is left of what is found.
+        let mut pipeline = Pipeline::with_capacity(3);
+        pipeline.cmd("PTTL").arg(&key);
+        pipeline
+            .cmd("SET")
+            .arg(&key)
+            .arg(value::of_claim(claim))
+            .arg("NX")
+            .arg("GET")
+            .arg("PX")
+            .arg(value::claim_lifetime(claim));
+        self.add_wait(&mut pipeline);
+        let mut answers = self
+            .0
+            .link
+            .several(&pipeline)
+            .await
+            .map_err(failed)?
+            .into_iter();
+        let mut answer = || answers.next().unwrap_or(Value::Nil);
+        let (left, found, acknowledged) = (answer(), answer(), answer());
+        let found = match found.extract_error().map_err(failed) {
+            Ok(Value::Nil) => return self.granted(claim, &acknowledged).await,
+            Ok(found) => found,
+            Err(StoreError::Full) => return self.look_when_full(&key).await,
+            Err(error) => return Err(error),
+        };
+        let (kept, left) = read(found, &left)?;
+        if kept.is_lost(left) {
+            return self.claim_by_script(claim, &key).await;
+        }
+        if kept.is_claim_of(claim.owner) {
+            return self.granted(claim, &acknowledged).await;
+        }
+        Ok(ClaimAnswer::Found(kept.found(left)))
+    }
+
+    async fn claim_by_script(&self, claim: &Claim, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
+        let value = value::of_claim(claim);
+        let lifetime = value::claim_lifetime(claim).to_string();
+        let takes_over: &[u8] = if claim.takes_over { b"1" } else { b"0" };
+        let arguments: [&[u8]; 3] = [&value, lifetime.as_bytes(), takes_over];
+        let (answer, acknowledged) = match self.run(&script::CLAIM, key, &arguments).await {
+            Err(StoreError::Full) => return self.look_when_full(key).await,
+            answer => answer?,
+        };
+        match read_pair(answer)? {
+            None => self.granted(claim, &acknowledged).await,
+            Some((kept, _)) if kept.is_claim_of(claim.owner) => {
+                self.granted(claim, &acknowledged).await
+            }
+            Some((kept, left)) => Ok(ClaimAnswer::Found(kept.found(left))),
+        }
+    }
+
+    /// A grant, once the replicas have it that must.
+    async fn granted(
+        &self,
+        claim: &Claim,
+        acknowledged: &Value,
+    ) -> Result<ClaimAnswer, StoreError> {
+        if let Err(error) = self.check_wait(acknowledged) {
+            // If this fails too, the claim ends with its lease.
+            let _ = self.ask_release(claim).await;
+            return Err(error);
+        }
+        Ok(ClaimAnswer::Claimed)
+    }
+
+    /// A full server refuses even a claim that would have been refused: what it has is still
+    /// told.
+    async fn look_when_full(&self, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
+        let (answer, _) = self.run(&script::LOOK, key, &[]).await?;
+        match read_pair(answer)? {
+            Some((kept, left)) => Ok(ClaimAnswer::Found(kept.found(left))),
+            None => Err(StoreError::Full),
+        }
+    }
+
+    async fn ask_complete(
+        &self,
+        claim: &Claim,
+        response: &StoredResponse,
+    ) -> Result<Completion, StoreError> {
+        let (key, value) = (self.key(&claim.id), value::of_record(claim, response));
+        let ttl = value::millis(claim.ttl).to_string();
+        let arguments: [&[u8]; 2] = [&value, ttl.as_bytes()];
+        let (answer, acknowledged) = match self.run(&script::COMPLETE, &key, &arguments).await {
+            // The claim stands, and there may be room when it is tried again.
+            Err(StoreError::Full) => {
+                return Err(StoreError::unavailable("the server's memory is full"));
+            }
+            answer => answer?,
+        };
+        match read_pair(answer)? {
+            None => self.check_wait(&acknowledged).map(|()| Completion::Stored),
+            Some((kept, left)) => Ok(Completion::Fenced(kept.found(left))),
+        }
+    }
+
+    async fn ask_release(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        let owner = value::owner_bytes(claim.owner);
+        let key = self.key(&claim.id);
+        let (answer, _) = self.run(&script::RELEASE, &key, &[&owner]).await?;
+        fence(&answer)
+    }
+
+    async fn ask_renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        let owner = value::owner_bytes(claim.owner);
+        let lifetime = value::claim_lifetime(claim).to_string();
+        let key = self.key(&claim.id);
+        let (answer, _) = self
+            .run(&script::RENEW, &key, &[&owner, lifetime.as_bytes()])
+            .await?;
+        fence(&answer)
+    }
+
+    /// Runs a script, and gives its answer and that of the replicas, if they are to be waited for.
+    async fn run(
+        &self,
+        script: &Script,
+        key: &[u8],
+        arguments: &[&[u8]],
+    ) -> Result<(Value, Value), StoreError> {
+        let ran = self.ask_script(script.by_hash(key, arguments)).await;
+        let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
+        match ran {
+            Err(error) if error.kind() == forgotten => {
+                self.ask_script(script.by_code(key, arguments)).await
+            }
+            ran => ran,
+        }
+        .map_err(failed)
+    }
+
+    async fn ask_script(&self, call: Cmd) -> Result<(Value, Value), RedisError> {
+        let link = &self.0.link;
+        if self.0.replicas.is_none() {
+            return Ok((link.one(&call).await?, Value::Nil));
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.add_command(call);
+        self.add_wait(&mut pipeline);
+        let mut answers = link.several(&pipeline).await?.into_iter();
+        let mut answer = || answers.next().unwrap_or(Value::Nil);
+        Ok((answer().extract_error()?, answer()))
+    }
+
+    /// `WAIT` speaks of everything that this connection has written, also of what an earlier
+    /// call wrote that is now repeated.
+    fn add_wait(&self, pipeline: &mut Pipeline) {
+        if let Some(Replicas { count, limit }) = self.0.replicas {
+            pipeline.cmd("WAIT").arg(count).arg(value::millis(limit));
+        }
+    }
+
+    fn check_wait(&self, acknowledged: &Value) -> Result<(), StoreError> {
+        match (self.0.replicas, acknowledged) {
+            (None, _) => Ok(()),
+            (Some(Replicas { count, .. }), Value::Int(have)) if *have >= i64::from(count) => Ok(()),
+            (Some(Replicas { count, .. }), Value::Int(have)) => Err(StoreError::unavailable(
+                format!("{have} replicas have the write, and {count} are wanted"),
+            )),
+            (Some(_), other) => Err(other
+                .clone()
+                .extract_error()
+                .map_or_else(failed, |_| unexpected())),
+        }
+    }
+
+    /// Whose claim runs under the key, if one does.
+    async fn watch(&self, key: &[u8]) -> Result<Option<[u8; 16]>, StoreError> {
+        let (answer, _) = self.run(&script::WATCH, key, &[]).await?;
+        Ok(read_pair(answer)?.and_then(|(kept, left)| kept.runs_for(left)))
+    }
+}
+
+impl Store for RedisStore {
+    async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
+        self.within(self.ask_claim(claim)).await
+    }
+
+    async fn complete(
+        &self,
+        claim: &Claim,
+        response: &StoredResponse,
+    ) -> Result<Completion, StoreError> {
+        self.within(self.ask_complete(claim, response)).await
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        self.within(self.ask_release(claim)).await
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        self.within(self.ask_renew(claim)).await
+    }
+
+    fn needs_lease(&self) -> bool {
+        true
+    }
+
+    /// The claim ends with its lease.
+    fn abandon(&self, _claim: &Claim) {}
+
+    fn as_notify(&self) -> Option<&dyn Notify> {
+        Some(self)
+    }
+}
+
+impl Notify for RedisStore {
+    fn ended<'a>(&'a self, claim: &'a Claim) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async {
+            let Inner {
+                link, limit, bells, ..
+            } = &*self.0;
+            let key = self.key(&claim.id);
+            let mut listener = bells.listen(&key, link.driver(), link.servers(), *limit);
+            let mut runs_for = None;
+            loop {
+                let connected = timeout(*limit, listener.connected()).await == Ok(true);
+                // Only after it would be told: what ends before is seen here, and what ends
+                // after is heard.
+                match self.within(self.watch(&key)).await {
+                    Ok(Some(owner)) if runs_for.is_none_or(|before| before == owner) => {
+                        runs_for = Some(owner);
+                    }
+                    // A server that cannot be asked may be asked again later.
+                    Err(StoreError::Unavailable(_)) => {}
+                    // Nobody, somebody else, or something that the next claim will tell.
+                    Ok(_) | Err(_) => return,
+                }
+                let [seldom, often] = LOOKS;
+                let pause = if connected { seldom } else { often };
+                if let Ok(Heard::Ended) = timeout(pause, listener.heard()).await {
+                    return;
+                }
+            }
+        })
+    }
+}
+
+/// A value and what is left of it.
+fn read(value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
+    let (Value::BulkString(bytes), Value::Int(left)) = (value, left) else {
+        return Err(unexpected());
+    };
+    Ok((Kept::read(bytes)?, *left))
+}
+
+/// What a script answers: that nothing is in the way any more, or what is.
+fn read_pair(answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
+    let Value::Array(parts) = answer else {
+        return match answer {
+            Value::Int(1) => Ok(None),
+            _ => Err(unexpected()),
+        };
+    };
+    let mut parts = parts.into_iter();
+    match (parts.next(), parts.next()) {
+        (Some(Value::Nil), _) => Ok(None),
+        (Some(found), Some(left)) => read(found, &left).map(Some),
+        _ => Err(unexpected()),
+    }
+}
+
+fn fence(answer: &Value) -> Result<Fence, StoreError> {
+    match answer {
+        Value::Int(1) => Ok(Fence::Passed),
+        Value::Int(0) => Ok(Fence::Fenced),
+        Value::Int(-1) => Err(value::damaged()),
+        _ => Err(unexpected()),
+    }
+}
+
+fn unexpected() -> StoreError {
+    StoreError::unavailable("the server's answer is not one to this question")
+}
+
+/// What an error of the driver or the server means to a caller.
+fn failed(error: RedisError) -> StoreError {
+    match error.code() {
+        Some("OOM") => StoreError::Full,
+        // Something else uses keys under this prefix.
+        Some("WRONGTYPE") => StoreError::unreadable(error),
+        _ => StoreError::unavailable(error),
+    }
+}
+
+impl fmt::Debug for RedisStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("RedisStore")
+            .field("servers", self.0.link.servers())
+            .field("prefix", &self.0.prefix)
+            .field("timeout", &self.0.limit)
+            .field("replicas", &self.0.replicas)
+            .finish_non_exhaustive()
+    }
+}

@@ -192,7 +192,7 @@ async fn perform<R: Reply>(context: Context, sent: impl AsRef<[u8]>) -> R {
         world.keep(execution.clone());
     }
     if plan.commit_twice {
-        match execution.commit(text(200, "second".to_owned())).await {
+        match execution.commit(text::<R>(200, "second")).await {
             Ok(_) => world.note("committed twice"),
             Err(error) => world.note(format!("{error:?}")),
         }
@@ -232,7 +232,7 @@ async fn in_transaction<R: Reply>(
     transact: Transact,
     gate: Option<&str>,
 ) -> R {
-    let (mut transaction, written) = match write::<R>(world, execution, "first").await {
+    let (transaction, written) = match write::<R>(world, execution, "first").await {
         Ok(written) => written,
         Err(error) => return error,
     };

@@ -104,10 +104,16 @@ impl Steered {
     }
 
     /// What is behind the faults.
+    ///
+    /// # Panics
+    ///
+    /// It is not the memory store.
     #[must_use]
     pub fn memory(&self) -> &MemoryStore {
-        let Backend::Memory(memory) = &self.0.kept;
-        memory
+        match &self.0.kept {
+            Backend::Memory(memory) => memory,
+            other => panic!("not the memory store: {other:?}"),
+        }
     }
 
     /// The next so many calls of the verb fail.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use idempotent_runtime::Outcome;
 use idempotent_tests::{
-    Fault, Plan, Request, Response, Setting, Transact, Verb, eventually, soon, transactional,
+    Fault, Plan, Request, Response, Transact, Verb, eventually, soon, transactional,
 };
 
 const SHORT: Duration = Duration::from_millis(600);

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod away;
 mod commit_in;
 mod contract;
 mod execution;

@@ -44,7 +44,10 @@ impl Application {
         let application = self.clone();
         framework
             .setup()
-            .configure(move |builder| builder.reconcile(move |lost| application.clone().tell(lost)))
+            .configure(move |builder| {
+                let application = application.clone();
+                builder.reconcile(move |lost| application.clone().tell(lost))
+            })
             .start()
             .await
     }

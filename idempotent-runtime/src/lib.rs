@@ -83,6 +83,7 @@
 //! | `actix` | handlers of actix-web 4 |
 //! | `macros` (default) | the attribute |
 //! | `memory` | [`MemoryStore`]; comes with either framework |
+//! | `postgres` | [`PostgresStore`] |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -110,6 +111,8 @@ pub use idempotent_macros::idempotent;
 
 #[cfg(feature = "memory")]
 pub use crate::store::memory::{MemoryStore, MemoryStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use crate::store::postgres::{InvalidTableName, PostgresStore, PostgresStoreBuilder};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{

@@ -1,1 +1,0 @@
-//! Claims and records in PostgreSQL.

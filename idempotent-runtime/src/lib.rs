@@ -87,6 +87,7 @@
 //! | `encrypt` | [`Encrypted`]: responses sealed at rest, in any store |
 //! | `sqlite` | [`SqliteStore`]: records in a file |
 //! | `redis` | [`RedisStore`], in Redis 7 or Valkey |
+//! | `postgres` | [`PostgresStore`] |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -124,6 +125,8 @@ pub use crate::store::near_cache::NearCache;
 pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
 #[cfg(feature = "redis")]
 pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
+#[cfg(feature = "postgres")]
+pub use crate::store::postgres::{InvalidTableName, PostgresStore, PostgresStoreBuilder};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{

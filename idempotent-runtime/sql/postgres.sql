@@ -1,0 +1,268 @@
+-- Claims and records of the `idempotent-runtime` crate in PostgreSQL 12 or newer.
+--
+-- `PostgresStore::migrate` runs this text. Whoever manages schemas in another way runs it there;
+-- it may be run again at any time. For a table of another name, replace `idempotency_records`
+-- throughout. The role of the application needs SELECT, INSERT, UPDATE and DELETE on the table.
+
+-- Several processes may do this at once. The lock ends with the transaction.
+SELECT pg_advisory_xact_lock(7598811290427213925);
+
+-- A row without a response is a claim, a row with one is a record.
+--
+-- The fill factor leaves room beside a claim for the record that replaces it, so that completion
+-- touches no index.
+CREATE TABLE IF NOT EXISTS "idempotency_records" (
+    id          bytea       NOT NULL PRIMARY KEY,
+    fingerprint bytea       NOT NULL,
+    owner       uuid        NOT NULL,
+    -- How long the claim is believed.
+    lease_ends  timestamptz NOT NULL,
+    -- When the id is free for anybody: a claim that may run again, when its lease ends; one that
+    -- may not, a ttl later; a record, when its ttl ends.
+    free_at     timestamptz NOT NULL,
+    -- When it is worth looking at `free_at`. Never changed between claim and record, so that the
+    -- index on it does not have to be either.
+    sweep_at    timestamptz NOT NULL,
+    -- Whether somebody waits for the claim's end and wants to be notified.
+    awaited     boolean     NOT NULL DEFAULT false,
+    response    bytea
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+
+CREATE INDEX IF NOT EXISTS idempotency_records_sweep ON "idempotency_records" (sweep_at);
+
+-- Each verb is one function, so that it is one statement to send, however it ends, and the server
+-- keeps its plans whether or not the connection can keep prepared statements.
+--
+-- Durations are microseconds. Verdicts are: 0 somebody else is changing the row, ask again;
+-- 1 done as asked; 2 found running; 3 found done; 4 found lost.
+--
+-- A statement of another transaction is waited for only where two write the same new id; nobody
+-- waits there for long.
+
+CREATE OR REPLACE FUNCTION "idempotency_records_claim"(
+    wanted_id bytea,
+    wanted_fingerprint bytea,
+    wanted_owner uuid,
+    lease bigint,
+    lost_for bigint,
+    ttl bigint,
+    takes_over boolean,
+    OUT verdict integer,
+    OUT found_fingerprint bytea,
+    OUT time_left bigint,
+    OUT found_response bytea
+) LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
+DECLARE
+    moment      timestamptz := clock_timestamp();
+    new_end     timestamptz := moment + lease * interval '1 microsecond';
+    new_free    timestamptz := new_end + lost_for * interval '1 microsecond';
+    new_sweep   timestamptz := moment + ttl * interval '1 microsecond';
+    present     record;
+    was_awaited boolean;
+BEGIN
+    verdict := 0;
+    FOR attempt IN 1..3 LOOP
+        SELECT r.fingerprint, r.owner, r.lease_ends, r.free_at, r.response
+            INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
+        IF NOT FOUND THEN
+            INSERT INTO "idempotency_records"
+                (id, fingerprint, owner, lease_ends, free_at, sweep_at)
+                VALUES (wanted_id, wanted_fingerprint, wanted_owner, new_end, new_free, new_sweep)
+                ON CONFLICT (id) DO NOTHING;
+            IF FOUND THEN
+                verdict := 1;
+                RETURN;
+            END IF;
+            -- Another claim was faster. The next round sees it.
+            CONTINUE;
+        END IF;
+        IF present.response IS NULL AND present.lease_ends > moment
+            AND present.owner = wanted_owner
+        THEN
+            -- The same claim, asked for again.
+            verdict := 1;
+            RETURN;
+        END IF;
+        found_fingerprint := present.fingerprint;
+        IF present.free_at > moment AND NOT (
+            present.response IS NULL AND present.lease_ends <= moment
+            AND (takes_over OR present.owner = wanted_owner)
+        ) THEN
+            IF present.response IS NOT NULL THEN
+                verdict := 3;
+                time_left := (extract(epoch FROM present.free_at - moment) * 1000000)::bigint;
+                found_response := present.response;
+            ELSIF present.lease_ends > moment THEN
+                verdict := 2;
+                time_left := (extract(epoch FROM present.lease_ends - moment) * 1000000)::bigint;
+            ELSE
+                verdict := 4;
+            END IF;
+            RETURN;
+        END IF;
+        -- The id can be taken over. A row that somebody has locked is being taken over, swept or
+        -- completed: nobody waits for that here.
+        SELECT r.awaited INTO was_awaited FROM "idempotency_records" r
+            WHERE r.id = wanted_id AND (r.free_at <= moment OR (
+                r.response IS NULL AND r.lease_ends <= moment
+                AND (takes_over OR r.owner = wanted_owner)
+            ))
+            FOR UPDATE SKIP LOCKED;
+        IF FOUND THEN
+            UPDATE "idempotency_records" r
+                SET fingerprint = wanted_fingerprint, owner = wanted_owner, lease_ends = new_end,
+                    free_at = new_free, sweep_at = new_sweep, awaited = false, response = NULL
+                WHERE r.id = wanted_id;
+            IF was_awaited THEN
+                PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+            END IF;
+            verdict := 1;
+            RETURN;
+        END IF;
+    END LOOP;
+END $$;
+
+CREATE OR REPLACE FUNCTION "idempotency_records_complete"(
+    wanted_id bytea,
+    wanted_fingerprint bytea,
+    wanted_owner uuid,
+    ttl bigint,
+    new_response bytea,
+    OUT verdict integer,
+    OUT found_fingerprint bytea,
+    OUT time_left bigint,
+    OUT found_response bytea
+) LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
+DECLARE
+    moment      timestamptz := clock_timestamp();
+    new_free    timestamptz := moment + ttl * interval '1 microsecond';
+    present     record;
+    was_awaited boolean;
+BEGIN
+    verdict := 0;
+    FOR attempt IN 1..3 LOOP
+        UPDATE "idempotency_records" r SET response = new_response, free_at = new_free
+            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
+            RETURNING r.awaited INTO was_awaited;
+        IF NOT FOUND THEN
+            SELECT r.fingerprint, r.owner, r.lease_ends, r.free_at, r.response
+                INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
+            IF NOT FOUND THEN
+                -- The lease had ended and nobody came.
+                INSERT INTO "idempotency_records"
+                    (id, fingerprint, owner, lease_ends, free_at, sweep_at, response)
+                    VALUES (wanted_id, wanted_fingerprint, wanted_owner, moment, new_free,
+                        new_free, new_response)
+                    ON CONFLICT (id) DO NOTHING;
+            ELSIF present.owner = wanted_owner THEN
+                IF present.response IS NOT NULL THEN
+                    -- Recorded before, and the answer was lost.
+                    verdict := 1;
+                    RETURN;
+                END IF;
+                CONTINUE;
+            ELSIF present.free_at > moment THEN
+                found_fingerprint := present.fingerprint;
+                IF present.response IS NOT NULL THEN
+                    verdict := 3;
+                    time_left := (extract(epoch FROM present.free_at - moment) * 1000000)::bigint;
+                    found_response := present.response;
+                ELSIF present.lease_ends > moment THEN
+                    verdict := 2;
+                    time_left :=
+                        (extract(epoch FROM present.lease_ends - moment) * 1000000)::bigint;
+                ELSE
+                    verdict := 4;
+                END IF;
+                RETURN;
+            ELSE
+                -- What another owner left behind has expired.
+                UPDATE "idempotency_records" r
+                    SET fingerprint = wanted_fingerprint, owner = wanted_owner,
+                        free_at = new_free, sweep_at = new_free, response = new_response
+                    WHERE r.id = wanted_id AND r.owner = present.owner AND r.free_at <= moment
+                    RETURNING r.awaited INTO was_awaited;
+            END IF;
+        END IF;
+        IF FOUND THEN
+            IF was_awaited THEN
+                PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+            END IF;
+            verdict := 1;
+            RETURN;
+        END IF;
+    END LOOP;
+END $$;
+
+-- Answers whether the claim was the owner's.
+CREATE OR REPLACE FUNCTION "idempotency_records_release"(
+    wanted_id bytea,
+    wanted_owner uuid
+) RETURNS boolean LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
+DECLARE
+    was_awaited boolean;
+BEGIN
+    DELETE FROM "idempotency_records" r
+        WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
+        RETURNING r.awaited INTO was_awaited;
+    IF FOUND THEN
+        IF was_awaited THEN
+            PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+        END IF;
+        RETURN true;
+    END IF;
+    -- Absent: released before, and the answer was lost.
+    RETURN NOT EXISTS (
+        SELECT FROM "idempotency_records" r
+            WHERE r.id = wanted_id AND r.free_at > clock_timestamp()
+    );
+END $$;
+
+-- Answers whether the claim is the owner's. A row that a transaction has locked, which may be the
+-- handler's own, is not waited for and counts as it was last committed.
+CREATE OR REPLACE FUNCTION "idempotency_records_renew"(
+    wanted_id bytea,
+    wanted_owner uuid,
+    lease bigint,
+    lost_for bigint
+) RETURNS boolean LANGUAGE plpgsql AS $$
+DECLARE
+    new_end timestamptz := clock_timestamp() + lease * interval '1 microsecond';
+BEGIN
+    PERFORM FROM "idempotency_records" r
+        WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
+        FOR UPDATE SKIP LOCKED;
+    IF FOUND THEN
+        UPDATE "idempotency_records" r
+            SET lease_ends = new_end, free_at = new_end + lost_for * interval '1 microsecond'
+            WHERE r.id = wanted_id;
+        RETURN true;
+    END IF;
+    RETURN EXISTS (
+        SELECT FROM "idempotency_records" r
+            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
+    );
+END $$;
+
+-- What is left of the lease of the claim that is running, nothing if none is. Asks for a
+-- notification of its end, and tells whether there will be one.
+CREATE OR REPLACE FUNCTION "idempotency_records_watch"(
+    wanted_id bytea,
+    OUT time_left bigint,
+    OUT will_notify boolean
+) LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT (extract(epoch FROM r.lease_ends - clock_timestamp()) * 1000000)::bigint, r.awaited
+        INTO time_left, will_notify FROM "idempotency_records" r
+        WHERE r.id = wanted_id AND r.response IS NULL;
+    IF NOT FOUND OR will_notify OR time_left <= 0 THEN
+        RETURN;
+    END IF;
+    PERFORM FROM "idempotency_records" r
+        WHERE r.id = wanted_id AND r.response IS NULL AND NOT r.awaited
+        FOR UPDATE SKIP LOCKED;
+    will_notify := FOUND;
+    IF will_notify THEN
+        UPDATE "idempotency_records" r SET awaited = true WHERE r.id = wanted_id;
+    END IF;
+END $$;

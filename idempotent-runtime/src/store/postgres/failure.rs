@@ -1,0 +1,99 @@
+//! What a failure of the database means for the store.
+
+use std::{error::Error, fmt, time::Duration};
+
+use super::{statement::Failure, table::Table};
+use crate::store::StoreError;
+
+/// An explanation, with what was heard from the database.
+#[derive(Debug)]
+struct Explained {
+    what: String,
+    source: Option<sqlx::Error>,
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)
+    }
+}
+
+impl Error for Explained {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_ref().map(|source| source as _)
+    }
+}
+
+fn explained(what: String, source: Option<sqlx::Error>) -> StoreError {
+    StoreError::unavailable(Explained { what, source })
+}
+
+impl Failure {
+    /// Whether another transaction was in the way, and the same statement may pass if it is sent
+    /// again: a serialization failure or a deadlock. Nothing was done.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(self, Self::Database(error) if matches!(&*code(error), "40001" | "40P01"))
+    }
+
+    /// The store's answer. `claims` when it was asked for a claim, and may be without room.
+    pub(super) fn into_store_error(self, table: &Table, claims: bool) -> StoreError {
+        match self {
+            Self::Unreadable(error) => error,
+            Self::Database(error) => store_error(error, table, claims),
+        }
+    }
+}
+
+fn code(error: &sqlx::Error) -> String {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.unwrap_or_default().into_owned()
+}
+
+/// The store's answer to a failure of the database.
+pub(super) fn store_error(error: sqlx::Error, table: &Table, claims: bool) -> StoreError {
+    let what = match &*code(&error) {
+        // The disk is full, or the memory.
+        "53100" | "53200" if claims => return StoreError::Full,
+        // No such schema, table, column or function.
+        "3F000" | "42P01" | "42703" | "42883" => format!(
+            "the table {table} is not there, or not in its present form: call \
+             `PostgresStore::migrate()` or run sql/postgres.sql"
+        ),
+        "55P03" => "another transaction is writing this id and did not end in time".to_owned(),
+        _ => return StoreError::unavailable(error),
+    };
+    explained(what, Some(error))
+}
+
+/// There was no answer.
+pub(super) fn timed_out(limit: Duration) -> StoreError {
+    let what = format!("PostgreSQL, or a free connection to it, took longer than {limit:?}");
+    explained(what, None)
+}
+
+/// Somebody else was always faster.
+pub(super) fn contended() -> StoreError {
+    explained(
+        "the id is being claimed and freed all the time".to_owned(),
+        None,
+    )
+}
+
+/// The thread that renews and waits could not be started, or ended.
+pub(super) fn unattended(source: impl fmt::Display) -> StoreError {
+    explained(
+        format!("the store's own thread does not run: {source}"),
+        None,
+    )
+}
+
+/// A renewal among several failed with this.
+pub(super) fn renewal_failed(error: Option<&StoreError>) -> StoreError {
+    let mut what = "the lease could not be renewed".to_owned();
+    let mut source = error.and_then(Error::source);
+    while let Some(error) = source {
+        what = format!("{what}: {error}");
+        source = error.source();
+    }
+    explained(what, None)
+}

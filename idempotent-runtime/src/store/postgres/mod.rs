@@ -1,0 +1,340 @@
+//! Claims and records in PostgreSQL.
+//!
+//! Each verb is one call of a function that lives beside the table. What must not depend on the
+//! user's pool, because handlers may hold all of its connections in their transactions, is done
+//! on connections of the store's own: see [`attendant`].
+
+mod attendant;
+mod builder;
+mod failure;
+mod listener;
+mod statement;
+mod table;
+mod watched;
+
+use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
+use tokio::time::{sleep, timeout};
+
+use self::{
+    attendant::{Attendant, Connecting},
+    failure::{contended, store_error, timed_out},
+    statement::{Failure, Statements, Verdict},
+    table::Table,
+    watched::POLL_PAUSE,
+};
+pub use self::{builder::PostgresStoreBuilder, table::InvalidTableName};
+use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional};
+use crate::core::{protocol::Found, record::Claim, response::StoredResponse};
+
+/// How often a statement is sent again that found somebody else changing the row. The pauses
+/// between double, from one millisecond.
+const ATTEMPTS: u32 = 9;
+/// From which attempt on a row that stays locked is answered as it was last committed.
+const PATIENT_ATTEMPTS: u32 = 4;
+
+/// Claims and records in a PostgreSQL table (PostgreSQL 12 or newer), for any number of processes.
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use idempotent_runtime::PostgresStore;
+/// use sqlx::postgres::PgPoolOptions;
+///
+/// # async fn start() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = PgPoolOptions::new().test_before_acquire(false).connect("postgres://…").await?;
+/// let store = PostgresStore::builder(pool)
+///     .table("app.idempotency_records")
+///     .timeout(Duration::from_secs(2))
+///     .build()?;
+/// store.migrate().await?;
+/// tokio::spawn(store.sweep_every(Duration::from_secs(60)));
+/// # Ok(()) }
+/// ```
+///
+/// # Connections
+///
+/// Claims, completions and releases take a connection of the pool, for one round trip each. Two
+/// more connections per process are the store's own, made when they are first needed and closed
+/// when they have not been for a minute: one renews leases, so that handlers that hold every
+/// connection of the pool do not lose their claims, and one listens for ends of claims that
+/// somebody in this process waits for. They run on a thread of the store's own. While the
+/// listening connection is lost, or goes through a proxy that cannot carry `LISTEN`, waiters
+/// look every 100 ms.
+///
+/// The pool's `test_before_acquire`, which is on unless turned off, adds a round trip to every
+/// call.
+///
+/// # Proxies and prepared statements
+///
+/// No session state is used: the store works behind a proxy that gives every transaction another
+/// connection. Therefore it does not prepare statements but writes values into their text, as
+/// digits. Whoever logs statements (`sqlx::query` at debug level, and at warn level those that
+/// take longer than a second; the server, when told to) then has ids, claims and recorded bodies
+/// in those logs as hexadecimal digits. With
+/// [`named_statements`](PostgresStoreBuilder::named_statements), which also costs the server
+/// less, or with sealed records they are not there.
+///
+/// # Transactions
+///
+/// `Execution::commit_in` writes the record in the handler's own transaction. `READ COMMITTED`,
+/// PostgreSQL's default, is the level to use. Under `REPEATABLE READ` and `SERIALIZABLE` a lease that is
+/// renewed after the transaction's first statement makes `commit_in` fail with a serialization
+/// failure; then nothing is committed and nothing is lost, and the handler may begin its
+/// transaction again. While the transaction is open, the row is answered as it was before:
+/// running. Only where the id has no row (its lease ended and it was swept, or another
+/// run took it over and released it) a claim of the same id waits for the transaction, for one
+/// second at most, and then fails as unavailable.
+///
+/// Cloning gives another handle on the same store.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Shared>);
+
+struct Shared {
+    pool: PgPool,
+    table: Table,
+    statements: Arc<Statements>,
+    timeout: Duration,
+    attendant: Attendant,
+}
+
+impl PostgresStore {
+    /// A store in the table `idempotency_records`, with the defaults of
+    /// [`builder`](Self::builder). Asks nothing of the server yet.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self::with(Self::builder(pool), Table::default())
+    }
+
+    /// A store with options of its own.
+    pub fn builder(pool: PgPool) -> PostgresStoreBuilder {
+        PostgresStoreBuilder::new(pool)
+    }
+
+    fn with(options: PostgresStoreBuilder, table: Table) -> Self {
+        let statements = Arc::new(Statements::new(&table, options.named_statements));
+        let attendant = Attendant::new(Connecting {
+            pool: options.pool.clone(),
+            options: options.own_connections,
+            timeout: options.timeout,
+            table: table.clone(),
+            statements: Arc::clone(&statements),
+        });
+        Self(Arc::new(Shared {
+            pool: options.pool,
+            table,
+            statements,
+            timeout: options.timeout,
+            attendant,
+        }))
+    }
+
+    /// Creates the table and what belongs to it, where they are not there yet. May be called by
+    /// several processes at once and again at any time. Needs the right to create in the schema;
+    /// whoever manages schemas in another way runs `sql/postgres.sql` there instead.
+    ///
+    /// Waits for other processes that do the same, and has no time limit. All of it happens or
+    /// nothing.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let schema = AssertSqlSafe(self.0.table.schema());
+        let done = sqlx::raw_sql(schema).execute(&self.0.pool).await;
+        done.map_err(|error| store_error(error, &self.0.table, false))?;
+        Ok(())
+    }
+
+    /// Whether the server answers and the table is there; for health checks.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let asked = sqlx::raw_sql(AssertSqlSafe(self.0.statements.ping.as_str()));
+        self.0.timed(asked.execute(&self.0.pool)).await?;
+        Ok(())
+    }
+
+    /// Removes expired rows, at most `limit`, and gives their number.
+    ///
+    /// Nobody needs to call this for correctness: what has expired is as good as absent. It gives
+    /// the room back. Any number of processes may sweep at the same time; none waits for another.
+    /// Dropped, it has removed all that it would have or nothing.
+    pub async fn sweep(&self, limit: u32) -> Result<u64, StoreError> {
+        let sweep = sqlx::raw_sql(AssertSqlSafe(self.0.statements.sweep(limit)));
+        let done = self.0.timed(sweep.execute(&self.0.pool)).await?;
+        Ok(done.rows_affected())
+    }
+
+    /// Sweeps now and after every `interval`, until it is dropped: to be spawned. A sweep that
+    /// fails is logged, and the next one comes all the same.
+    pub fn sweep_every(&self, interval: Duration) -> impl Future<Output = ()> + Send + 'static {
+        const LIMIT: u32 = 1000;
+        let store = self.clone();
+        async move {
+            loop {
+                match store.sweep(LIMIT).await {
+                    // There may be more.
+                    Ok(removed) if removed >= LIMIT.into() => continue,
+                    Ok(_) => {}
+                    Err(error) => tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "expired records could not be removed and will be tried again",
+                    ),
+                }
+                sleep(interval).await;
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// With the time limit.
+    async fn timed<T>(
+        &self,
+        asked: impl Future<Output = Result<T, sqlx::Error>>,
+    ) -> Result<T, StoreError> {
+        let answer = timeout(self.timeout, asked).await;
+        let answer = answer.map_err(|_| timed_out(self.timeout))?;
+        answer.map_err(|error| store_error(error, &self.table, false))
+    }
+
+    /// Sends a statement until it has met nobody else at the row, and all of that in the time
+    /// limit. Each time it either did all that was asked or nothing.
+    async fn settled<A: Future<Output = Result<Verdict, Failure>>>(
+        &self,
+        claims: bool,
+        ask: impl Fn() -> A,
+    ) -> Result<Option<Found>, StoreError> {
+        let settle = async {
+            for attempt in 0..ATTEMPTS {
+                match ask().await {
+                    Ok(Verdict::Passed) => return Ok(None),
+                    Ok(Verdict::Found(found)) => return Ok(Some(found)),
+                    // A transaction holds the row and stays open: the answer is what was there
+                    // when it was last committed, and that nobody can have it now.
+                    Ok(Verdict::Again(Some(fingerprint))) if attempt >= PATIENT_ATTEMPTS => {
+                        return Ok(Some(Found::Running {
+                            fingerprint,
+                            lease_left: Some(Duration::ZERO),
+                        }));
+                    }
+                    Ok(Verdict::Again(_)) => {}
+                    Err(failure) if failure.is_transient() && attempt + 1 < ATTEMPTS => {}
+                    Err(failure) => return Err(failure.into_store_error(&self.table, claims)),
+                }
+                sleep(Duration::from_millis(1 << attempt)).await;
+            }
+            Err(contended())
+        };
+        let settled = timeout(self.timeout, settle).await;
+        settled.map_err(|_| timed_out(self.timeout))?
+    }
+}
+
+impl Store for PostgresStore {
+    async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
+        let Shared {
+            pool, statements, ..
+        } = &*self.0;
+        let ask = || statements.claim(pool, claim);
+        let found = self.0.settled(true, ask).await?;
+        Ok(found.map_or(ClaimAnswer::Claimed, ClaimAnswer::Found))
+    }
+
+    async fn complete(
+        &self,
+        claim: &Claim,
+        response: &StoredResponse,
+    ) -> Result<Completion, StoreError> {
+        let Shared {
+            pool, statements, ..
+        } = &*self.0;
+        let ask = || statements.complete(pool, claim, response);
+        let found = self.0.settled(false, ask).await?;
+        Ok(found.map_or(Completion::Stored, Completion::Fenced))
+    }
+
+    async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        let asked = self.0.statements.release(&self.0.pool, claim);
+        Ok(fence(self.0.timed(asked).await?))
+    }
+
+    async fn renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
+        self.0.attendant.renew(claim).await.map(fence)
+    }
+
+    fn needs_lease(&self) -> bool {
+        true
+    }
+
+    /// The claim is left to its lease.
+    fn abandon(&self, _: &Claim) {}
+
+    fn as_notify(&self) -> Option<&dyn Notify> {
+        Some(self)
+    }
+
+    fn as_transactional(&self) -> Option<&dyn Transactional> {
+        Some(self)
+    }
+}
+
+impl Notify for PostgresStore {
+    fn ended<'a>(&'a self, claim: &'a Claim) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>> {
+        Box::pin(async {
+            match self.0.attendant.watch(claim.id) {
+                Ok(waiter) => waiter.ended().await,
+                // Too early is allowed, and whoever asks again is not asked without pause.
+                Err(_) => sleep(POLL_PAUSE).await,
+            }
+        })
+    }
+}
+
+impl Transactional for PostgresStore {
+    fn complete_in<'a>(
+        &'a self,
+        connection: &'a mut (dyn Any + Send),
+        claim: &'a Claim,
+        response: &'a StoredResponse,
+    ) -> Pin<Box<dyn Future<Output = Result<Completion, StoreError>> + Send + 'a>> {
+        Box::pin(async {
+            let connection: &mut PgConnection =
+                connection.downcast_mut().ok_or(StoreError::Unsupported)?;
+            let Shared {
+                table, statements, ..
+            } = &*self.0;
+            let limit = self.0.timeout;
+            let complete = async {
+                for attempt in 0..ATTEMPTS {
+                    match statements.complete(&mut *connection, claim, response).await {
+                        Ok(Verdict::Passed) => return Ok(Completion::Stored),
+                        Ok(Verdict::Found(found)) => return Ok(Completion::Fenced(found)),
+                        Ok(Verdict::Again(_)) => {}
+                        // Whatever failed, the transaction is over.
+                        Err(failure) => return Err(failure.into_store_error(table, false)),
+                    }
+                    sleep(Duration::from_millis(1 << attempt)).await;
+                }
+                Err(contended())
+            };
+            timeout(limit, complete)
+                .await
+                .map_err(|_| timed_out(limit))?
+        })
+    }
+}
+
+fn fence(was_owner: bool) -> Fence {
+    if was_owner {
+        Fence::Passed
+    } else {
+        Fence::Fenced
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not the pool: its options hold the password.
+        formatter
+            .debug_struct("PostgresStore")
+            .field("table", &self.0.table.to_string())
+            .field("timeout", &self.0.timeout)
+            .finish_non_exhaustive()
+    }
+}

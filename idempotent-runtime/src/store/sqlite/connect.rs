@@ -50,6 +50,10 @@ impl Connector {
         Self { options, limit }
     }
 
+    pub(super) fn limit(&self) -> Duration {
+        self.limit
+    }
+
     /// Opens the connection that writes and the one that reads.
     pub(super) async fn open(self) -> Result<(Line, Line), StoreError> {
         let path = self.options.get_filename().to_owned();

@@ -83,8 +83,8 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 ///
 /// Cloning gives another handle. The store has a thread of its own, and works from any runtime
 /// (with tokio's timer). The thread ends when the last handle is dropped and what was asked is
-/// done. A verb whose future is dropped is carried out entirely, or not at all if it has not been
-/// begun.
+/// done. A verb whose future is dropped is carried out entirely or not at all: a completion or a
+/// release is, unless the write lock cannot be had within the time limit.
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Shared>);
 

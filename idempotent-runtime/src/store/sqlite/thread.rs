@@ -16,7 +16,7 @@ use tokio::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
-    time::sleep,
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -55,6 +55,7 @@ pub(super) async fn start(
     thread::Builder::new() // Not joined: the last handle must be droppable anywhere.
         .name("idempotent-sqlite".to_owned())
         .spawn(move || {
+            let limit = connector.limit();
             let runtime = match runtime::Builder::new_current_thread().enable_time().build() {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(opened.send(Err(StoreError::unavailable(error)))),
@@ -76,6 +77,7 @@ pub(super) async fn start(
                     orders,
                     waiting: VecDeque::new(),
                     bells,
+                    limit,
                 };
                 let reading = tokio::spawn(reader.run());
                 let _ = opened.send(Ok(())); // Nobody there: the handles are gone, and we end.
@@ -146,6 +148,8 @@ struct Writer {
     /// Orders that were taken from the channel and not begun.
     waiting: VecDeque<Order>,
     bells: Arc<Bells>,
+    /// How long those who do not wait any more are worth waiting for.
+    limit: Duration,
 }
 
 /// How far a transaction came.
@@ -244,9 +248,11 @@ impl Writer {
     /// Takes the write lock for those of the batch who still wait. Without the lock nobody is
     /// left.
     async fn lock(&mut self, batch: &mut Vec<Verb>) -> bool {
+        let deadline = Instant::now() + self.limit;
         let is_wanted = || {
-            batch.retain(|verb| !verb.is_given_up());
-            !batch.is_empty()
+            batch.retain(|verb| !verb.is_moot());
+            batch.iter().any(|verb| !verb.is_given_up())
+                || !batch.is_empty() && Instant::now() < deadline
         };
         match self.begin(is_wanted).await {
             Ok(is_locked) => is_locked,
@@ -270,7 +276,7 @@ impl Writer {
                     while let Ok(order) = self.orders.try_recv() {
                         self.waiting.push_back(order);
                     }
-                    self.waiting.retain(|order| !order.is_given_up());
+                    self.waiting.retain(|order| !order.is_moot());
                     sleep(LOCK_PAUSE).await;
                 }
                 Err(failure) => return Err(failure),

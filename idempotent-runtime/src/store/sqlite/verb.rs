@@ -134,9 +134,10 @@ impl Question {
 }
 
 impl Order {
-    pub(super) fn is_given_up(&self) -> bool {
+    /// Whether there is no use in carrying it out.
+    pub(super) fn is_moot(&self) -> bool {
         match self {
-            Self::Verb(verb) => verb.is_given_up(),
+            Self::Verb(verb) => verb.is_moot(),
             Self::Sweep(_, answer) => answer.is_closed(),
             Self::Migrate(answer) => answer.is_closed(),
         }
@@ -144,6 +145,14 @@ impl Order {
 }
 
 impl Verb {
+    /// Whether there is no use in carrying it out: nobody would run the handler, or does. The end
+    /// of a run is worth writing even if nobody waits for the answer, because the runtime that
+    /// asked may be shutting down.
+    pub(super) fn is_moot(&self) -> bool {
+        matches!(self, Self::Claim(..) | Self::Renew(..)) && self.is_given_up()
+    }
+
+    /// Whether nobody waits for the answer any more.
     pub(super) fn is_given_up(&self) -> bool {
         match self {
             Self::Claim(_, asked) => asked.answer.is_closed(),

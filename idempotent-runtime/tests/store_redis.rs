@@ -126,7 +126,12 @@ async fn one_server_keeps_the_contract() {
 #[ignore = "needs redis-server in the path"]
 async fn a_cluster_keeps_the_contract() {
     let nodes = redis_servers::cluster(3).await;
-    check(&Redis::Cluster(nodes[0].url())).await;
+    let harness = Redis::Cluster(nodes[0].url());
+    check(&harness).await;
+    let store = harness.store().await;
+    for _ in 0..50 {
+        claimed(&store, &fresh()).await;
+    }
     for node in &nodes {
         let keys: i64 = redis::cmd("DBSIZE").query(&mut node.connection()).unwrap();
         assert!(keys > 0, "every node has some of the records");
@@ -364,6 +369,8 @@ async fn a_late_answer_is_no_answer_and_asking_again_is_safe() {
     let server = Server::start(&["--enable-debug-command", "yes"]);
     let store = server.store_within(Duration::from_millis(200)).await;
     let [first, second] = [fresh(), fresh()];
+    // The server has seen the script before.
+    completed(&store, &fresh()).await;
     claimed(&store, &second).await;
     let mut connection = server.connection();
     let held = std::thread::spawn(move || {
@@ -409,20 +416,18 @@ async fn a_late_answer_is_no_answer_and_asking_again_is_safe() {
 #[tokio::test]
 #[ignore = "needs redis-server in the path"]
 async fn a_full_server_refuses_claims_and_tells_what_it_has() {
-    let server = Server::start(&["--maxmemory", "8mb", "--maxmemory-policy", "noeviction"]);
+    let server = Server::start(&["--maxmemory-policy", "noeviction"]);
     let store = server.store().await;
     let [running, done] = [fresh(), fresh()];
     claimed(&store, &running).await;
     claimed(&store, &done).await;
     completed(&store, &done).await;
-    let ballast = "x".repeat(100_000);
-    let mut connection = server.connection();
-    let mut fill = |index: usize| {
-        let mut set = redis::cmd("SET");
-        set.arg(format!("ballast:{index}")).arg(&ballast);
-        set.exec(&mut connection).is_ok()
+    let limit = |bytes: &str| {
+        let mut limit = redis::cmd("CONFIG");
+        limit.arg(&["SET", "maxmemory", bytes]);
+        limit.exec(&mut server.connection()).unwrap();
     };
-    let filled = (0..).take_while(|index| fill(*index)).count();
+    limit("100kb");
     for _ in 0..10 {
         let mut asked = fresh();
         for takes_over in [false, true] {
@@ -440,13 +445,7 @@ async fn a_full_server_refuses_claims_and_tells_what_it_has() {
     assert!(is_running(&store.claim(&rival(&running)).await));
     assert!(is_done(&store.claim(&rival(&done)).await));
 
-    for index in 0..filled {
-        let mut remove = redis::cmd("DEL");
-        remove
-            .arg(format!("ballast:{index}"))
-            .exec(&mut connection)
-            .unwrap();
-    }
+    limit("100mb");
     completed(&store, &running).await;
     claimed(&store, &fresh()).await;
 }

@@ -121,13 +121,12 @@ impl Server {
     fn until_it_answers(&self) {
         let start = Instant::now();
         let client = redis::Client::open(self.url()).unwrap();
-        let answers = || match client.get_connection() {
-            Ok(mut connection) => redis::cmd("PING").exec(&mut connection).is_ok(),
-            // It is there, and wants a password.
-            Err(error) => {
-                error.kind() == redis::ErrorKind::AuthenticationFailed
-                    || error.code() == Some("NOAUTH")
-            }
+        // One that wants a password has answered.
+        let answers = || {
+            let asked = client
+                .get_connection()
+                .and_then(|mut connection| redis::cmd("PING").exec(&mut connection));
+            asked.map_or_else(|error| error.code() == Some("NOAUTH"), |()| true)
         };
         while !answers() {
             assert!(start.elapsed() < PATIENCE, "the server answers");

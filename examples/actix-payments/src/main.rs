@@ -16,7 +16,7 @@ use std::{error::Error, process::ExitCode};
 
 use actix_web::{App, HttpServer, Responder, get, rt, web};
 use idempotent_runtime::{Idempotency, MemoryStore, actix::issue_key};
-use ledger::{Ledger, Settings, Store};
+use ledger::{Settings, Store};
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -26,10 +26,13 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3001")?;
-    let idempotency = match settings.store {
-        Store::Memory => Idempotency::builder(MemoryStore::default()).build(),
+    let (store, ledger) = settings.open().await?;
+    let idempotency = match store {
+        Store::Memory => Idempotency::builder(MemoryStore::default()),
+        other => return Err(format!("not wired: {other:?}").into()),
     };
-    let ledger = web::Data::new(Ledger::new());
+    let idempotency = idempotency.build();
+    let ledger = web::Data::new(ledger);
     let found_by_handlers = idempotency.clone();
     let server = HttpServer::new(move || {
         App::new()

@@ -19,7 +19,7 @@ use axum::{
     routing::{get, post},
 };
 use idempotent_runtime::{Idempotency, MemoryStore, axum::issue_key};
-use ledger::{Ledger, Settings, Store};
+use ledger::{Settings, Store};
 use tokio::{net::TcpListener, sync::oneshot};
 
 #[tokio::main]
@@ -30,9 +30,12 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3000")?;
-    let idempotency = match settings.store {
-        Store::Memory => Idempotency::builder(MemoryStore::default()).build(),
+    let (store, ledger) = settings.open().await?;
+    let idempotency = match store {
+        Store::Memory => Idempotency::builder(MemoryStore::default()),
+        other => return Err(format!("not wired: {other:?}").into()),
     };
+    let idempotency = idempotency.build();
     let router = Router::new()
         .route("/payments", post(payments::create).get(payments::list))
         .route("/payments/{id}", get(payments::show))
@@ -41,7 +44,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .route("/idempotency-keys", post(issue_key))
         .route("/healthz", get(|| async { "ok" }))
         .layer(idempotency.clone())
-        .with_state(Ledger::new());
+        .with_state(ledger);
 
     let listener = TcpListener::from_std(settings.listen("axum-payments")?)?;
     let (stop, stopped) = oneshot::channel::<()>();

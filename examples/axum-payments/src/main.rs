@@ -4,8 +4,16 @@
 //! has an effect (`payments.rs`, `orders.rs`), and in this file the runtime over a store, the
 //! layer that lets the handlers find it, and `drain` before the process ends.
 //!
-//! `cargo run -p axum-payments` starts it and says what to try. `LISTEN` sets the address,
-//! `RUST_LOG` what is logged.
+//! `cargo run -p axum-payments` starts it and says what to try. The environment says the rest:
+//!
+//! | variable | what it sets | default |
+//! |---|---|---|
+//! | `STORE` | where outcomes and entries are kept: `memory`, `sqlite:<path>`, `postgres://…`, `redis://…` | `memory` |
+//! | `LEDGER` | with Redis, the SQLite file of the entries | |
+//! | `NEAR_CACHE_BYTES` | how much memory may hold copies of records, such as `16MiB` | `0` |
+//! | `LEASE`, `TTL` | durations in place of the attributes', such as `5s`; for experiments | |
+//! | `LISTEN` | the address | `127.0.0.1:3000` |
+//! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
 mod error;
 mod extract;
@@ -32,10 +40,9 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3000")?;
     let (store, ledger) = settings.open().await?;
     let idempotency = match store {
-        Store::Memory => Idempotency::builder(MemoryStore::default()),
+        Store::Memory => over(MemoryStore::default(), &settings),
         other => return Err(format!("not wired: {other:?}").into()),
     };
-    let idempotency = idempotency.build();
     let router = Router::new()
         .route("/payments", post(payments::create).get(payments::list))
         .route("/payments/{id}", get(payments::show))
@@ -63,4 +70,17 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     })
     .await;
     Ok(())
+}
+
+/// The runtime over a store. `lease` and `ttl` are the attributes' affair; they are set here for
+/// experiments only.
+fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempotency {
+    let mut builder = Idempotency::builder(store);
+    if let Some(lease) = settings.lease {
+        builder = builder.lease(lease);
+    }
+    if let Some(ttl) = settings.ttl {
+        builder = builder.ttl(ttl);
+    }
+    builder.build()
 }

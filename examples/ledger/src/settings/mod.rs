@@ -22,8 +22,12 @@ pub use self::{
     place::{Address, Place},
 };
 
-const LEASES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(1));
-const TTLS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24 * 366));
+/// For experiments, shorter than what an attribute may say.
+const SHORTEST: Duration = Duration::from_millis(100);
+const LONGEST_LEASE: Duration = Duration::from_hours(1);
+const LONGEST_TTL: Duration = Duration::from_hours(24 * 366);
+const LEASE: &str = "give a duration from `100ms` to `1h`, such as `5s`";
+const TTL: &str = "give a duration from `100ms` to `366d`, such as `24h`";
 
 /// The settings of an application, which come from its environment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,24 +75,10 @@ impl Settings {
                 .transpose()?
                 .filter(|bytes| *bytes > 0),
             lease: set("LEASE")?
-                .map(|value| {
-                    duration(
-                        "LEASE",
-                        &value,
-                        LEASES,
-                        "give a duration from `1s` to `1h`, such as `5s`",
-                    )
-                })
+                .map(|value| duration("LEASE", &value, LONGEST_LEASE, LEASE))
                 .transpose()?,
             ttl: set("TTL")?
-                .map(|value| {
-                    duration(
-                        "TTL",
-                        &value,
-                        TTLS,
-                        "give a duration from `1s` to `366d`, such as `24h`",
-                    )
-                })
+                .map(|value| duration("TTL", &value, LONGEST_TTL, TTL))
                 .transpose()?,
         })
     }
@@ -148,11 +138,11 @@ fn bytes(variable: &'static str, value: &str) -> Result<u64, StartError> {
 fn duration(
     variable: &'static str,
     value: &str,
-    (shortest, longest): (Duration, Duration),
+    longest: Duration,
     wanted: &'static str,
 ) -> Result<Duration, StartError> {
     let problem = match humantime::parse_duration(value) {
-        Ok(duration) if duration < shortest => "too short",
+        Ok(duration) if duration < SHORTEST => "too short",
         Ok(duration) if duration > longest => "too long",
         Ok(duration) => return Ok(duration),
         Err(_) => "no duration",

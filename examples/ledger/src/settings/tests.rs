@@ -150,11 +150,7 @@ fn a_size_is_a_number_of_bytes() {
 fn a_duration_has_a_unit_and_limits() {
     for (name, value, text) in [
         ("LEASE", "5", "LEASE is `5`, which is no duration; give"),
-        (
-            "LEASE",
-            "999ms",
-            "LEASE is `999ms`, which is too short; give",
-        ),
+        ("LEASE", "99ms", "LEASE is `99ms`, which is too short; give"),
         ("LEASE", "61m", "LEASE is `61m`, which is too long; give"),
         ("TTL", "-1s", "TTL is `-1s`, which is no duration; give"),
         ("TTL", "0s", "TTL is `0s`, which is too short; give"),

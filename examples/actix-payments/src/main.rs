@@ -20,11 +20,16 @@ mod extract;
 mod orders;
 mod payments;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use actix_web::{App, HttpServer, Responder, get, rt, web};
-use idempotent_runtime::{Idempotency, MemoryStore, actix::issue_key};
+use idempotent_runtime::{
+    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, actix::issue_key,
+};
 use ledger::{Settings, Store};
+
+/// How often what has expired is removed from a database. (Redis does that by itself.)
+const SWEEP: Duration = Duration::from_mins(1);
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -37,7 +42,19 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     let (store, ledger) = settings.open().await?;
     let idempotency = match store {
         Store::Memory => over(MemoryStore::default(), &settings),
-        other => return Err(format!("not wired: {other:?}").into()),
+        Store::Sqlite(pool) => {
+            let store = SqliteStore::with_pool(&pool).await?;
+            store.migrate().await?;
+            rt::spawn(store.sweep_every(SWEEP));
+            over(store, &settings)
+        }
+        Store::Postgres(pool) => {
+            let store = PostgresStore::new(pool);
+            store.migrate().await?;
+            rt::spawn(store.sweep_every(SWEEP));
+            over(store, &settings)
+        }
+        Store::Redis(address) => over(RedisStore::connect(address.as_str()).await?, &settings),
     };
     let ledger = web::Data::new(ledger);
     let found_by_handlers = idempotency.clone();
@@ -71,10 +88,14 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The runtime over a store. `lease` and `ttl` are the attributes' affair; they are set here for
+/// The runtime over a store, with copies of finished records in this process's memory if there is
+/// to be room for them. `lease` and `ttl` are the attributes' affair; they are set here for
 /// experiments only.
 fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempotency {
-    let mut builder = Idempotency::builder(store);
+    let mut builder = match settings.near_cache {
+        Some(bytes) => Idempotency::builder(NearCache::new(store, bytes)),
+        None => Idempotency::builder(store),
+    };
     if let Some(lease) = settings.lease {
         builder = builder.lease(lease);
     }

@@ -6,6 +6,7 @@ use actix_web::{
     HttpResponse, ResponseError,
     http::{StatusCode, header::WWW_AUTHENTICATE},
 };
+use idempotent_runtime::CommitInError;
 use ledger::Refusal;
 
 /// A refusal, as a handler and an extractor return it.
@@ -15,6 +16,15 @@ pub(crate) struct ApiError(Refusal);
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
+    }
+}
+
+/// The transaction was rolled back, so nothing was done: 503 lets the client try again. Should it
+/// have been committed after all, or another run have an outcome, the client is answered with that
+/// and not with this.
+impl From<CommitInError> for ApiError {
+    fn from(error: CommitInError) -> Self {
+        Self(Refusal::unavailable(error))
     }
 }
 

@@ -4,19 +4,32 @@
 //! has an effect (`payments.rs`, `orders.rs`), and in this file the runtime over a store, the
 //! app data that lets the handlers find it, and `drain` before the process ends.
 //!
-//! `cargo run -p actix-payments` starts it and says what to try. `LISTEN` sets the address,
-//! `RUST_LOG` what is logged.
+//! `cargo run -p actix-payments` starts it and says what to try. The environment says the rest:
+//!
+//! | variable | what it sets | default |
+//! |---|---|---|
+//! | `STORE` | where outcomes and entries are kept: `memory`, `sqlite:<path>`, `postgres://…`, `redis://…` | `memory` |
+//! | `LEDGER` | with Redis, the SQLite file of the entries | |
+//! | `NEAR_CACHE_BYTES` | how much memory may hold copies of records, such as `16MiB` | `0` |
+//! | `LEASE`, `TTL` | durations in place of the attributes', such as `5s`; for experiments | |
+//! | `LISTEN` | the address | `127.0.0.1:3001` |
+//! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
 mod error;
 mod extract;
 mod orders;
 mod payments;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use actix_web::{App, HttpServer, Responder, get, rt, web};
-use idempotent_runtime::{Idempotency, MemoryStore, actix::issue_key};
-use ledger::{Ledger, Settings, Store};
+use idempotent_runtime::{
+    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, actix::issue_key,
+};
+use ledger::{Settings, Store};
+
+/// How often what has expired is removed from a database. (Redis does that by itself.)
+const SWEEP: Duration = Duration::from_mins(1);
 
 #[actix_web::main]
 async fn main() -> ExitCode {
@@ -26,10 +39,24 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3001")?;
-    let idempotency = match settings.store {
-        Store::Memory => Idempotency::builder(MemoryStore::default()).build(),
+    let (store, ledger) = settings.open().await?;
+    let idempotency = match store {
+        Store::Memory => over(MemoryStore::default(), &settings),
+        Store::Sqlite(pool) => {
+            let store = SqliteStore::with_pool(&pool).await?;
+            store.migrate().await?;
+            rt::spawn(store.sweep_every(SWEEP));
+            over(store, &settings)
+        }
+        Store::Postgres(pool) => {
+            let store = PostgresStore::new(pool);
+            store.migrate().await?;
+            rt::spawn(store.sweep_every(SWEEP));
+            over(store, &settings)
+        }
+        Store::Redis(address) => over(RedisStore::connect(address.as_str()).await?, &settings),
     };
-    let ledger = web::Data::new(Ledger::new());
+    let ledger = web::Data::new(ledger);
     let found_by_handlers = idempotency.clone();
     let server = HttpServer::new(move || {
         App::new()
@@ -59,6 +86,23 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     })
     .await;
     Ok(())
+}
+
+/// The runtime over a store, with copies of finished records in this process's memory if there is
+/// to be room for them. `lease` and `ttl` are the attributes' affair; they are set here for
+/// experiments only.
+fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempotency {
+    let mut builder = match settings.near_cache {
+        Some(bytes) => Idempotency::builder(NearCache::new(store, bytes)),
+        None => Idempotency::builder(store),
+    };
+    if let Some(lease) = settings.lease {
+        builder = builder.lease(lease);
+    }
+    if let Some(ttl) = settings.ttl {
+        builder = builder.ttl(ttl);
+    }
+    builder.build()
 }
 
 #[get("/healthz")]

@@ -21,15 +21,15 @@ pub(crate) async fn create(
     Json(new): Json<NewEntry>,
 ) -> Result<impl Responder, ApiError> {
     new.check()?;
-    let order = ledger.orders.enter(&user.id, new);
+    let order = ledger.orders.enter(&user.id, new).await?;
     let location = (LOCATION, format!("/orders/{}", order.id));
     Ok(HttpResponse::Created().insert_header(location).json(order))
 }
 
 /// `GET /orders`: the caller's orders.
 #[get("/orders")]
-pub(crate) async fn list(ledger: Data<Ledger>, user: User) -> impl Responder {
-    Json(ledger.orders.list(&user.id))
+pub(crate) async fn list(ledger: Data<Ledger>, user: User) -> Result<impl Responder, ApiError> {
+    Ok(Json(ledger.orders.list(&user.id).await?))
 }
 
 /// `GET /orders/{id}`: one of the caller's orders.
@@ -39,5 +39,5 @@ pub(crate) async fn show(
     user: User,
     id: Path<String>,
 ) -> Result<impl Responder, ApiError> {
-    Ok(Json(ledger.orders.find(&user.id, &id)?))
+    Ok(Json(ledger.orders.find(&user.id, &id).await?))
 }

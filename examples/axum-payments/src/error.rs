@@ -5,6 +5,7 @@ use axum::{
     http::{StatusCode, header::WWW_AUTHENTICATE},
     response::{IntoResponse, Response},
 };
+use idempotent_runtime::CommitInError;
 use ledger::Refusal;
 
 /// A refusal, as a handler and an extractor return it.
@@ -13,6 +14,15 @@ pub(crate) struct ApiError(Refusal);
 impl From<Refusal> for ApiError {
     fn from(refusal: Refusal) -> Self {
         Self(refusal)
+    }
+}
+
+/// The transaction was rolled back, so nothing was done: 503 lets the client try again. Should it
+/// have been committed after all, or another run have an outcome, the client is answered with that
+/// and not with this.
+impl From<CommitInError> for ApiError {
+    fn from(error: CommitInError) -> Self {
+        Self(Refusal::unavailable(error))
     }
 }
 

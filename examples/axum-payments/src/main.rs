@@ -4,23 +4,36 @@
 //! has an effect (`payments.rs`, `orders.rs`), and in this file the runtime over a store, the
 //! layer that lets the handlers find it, and `drain` before the process ends.
 //!
-//! `cargo run -p axum-payments` starts it and says what to try. `LISTEN` sets the address,
-//! `RUST_LOG` what is logged.
+//! `cargo run -p axum-payments` starts it and says what to try. The environment says the rest:
+//!
+//! | variable | what it sets | default |
+//! |---|---|---|
+//! | `STORE` | where outcomes and entries are kept: `memory`, `sqlite:<path>`, `postgres://…`, `redis://…` | `memory` |
+//! | `LEDGER` | with Redis, the SQLite file of the entries | |
+//! | `NEAR_CACHE_BYTES` | how much memory may hold copies of records, such as `16MiB` | `0` |
+//! | `LEASE`, `TTL` | durations in place of the attributes', such as `5s`; for experiments | |
+//! | `LISTEN` | the address | `127.0.0.1:3000` |
+//! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
 mod error;
 mod extract;
 mod orders;
 mod payments;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use axum::{
     Router,
     routing::{get, post},
 };
-use idempotent_runtime::{Idempotency, MemoryStore, axum::issue_key};
-use ledger::{Ledger, Settings, Store};
+use idempotent_runtime::{
+    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, axum::issue_key,
+};
+use ledger::{Settings, Store};
 use tokio::{net::TcpListener, sync::oneshot};
+
+/// How often what has expired is removed from a database. (Redis does that by itself.)
+const SWEEP: Duration = Duration::from_mins(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -30,8 +43,22 @@ async fn main() -> ExitCode {
 
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3000")?;
-    let idempotency = match settings.store {
-        Store::Memory => Idempotency::builder(MemoryStore::default()).build(),
+    let (store, ledger) = settings.open().await?;
+    let idempotency = match store {
+        Store::Memory => over(MemoryStore::default(), &settings),
+        Store::Sqlite(pool) => {
+            let store = SqliteStore::with_pool(&pool).await?;
+            store.migrate().await?;
+            tokio::spawn(store.sweep_every(SWEEP));
+            over(store, &settings)
+        }
+        Store::Postgres(pool) => {
+            let store = PostgresStore::new(pool);
+            store.migrate().await?;
+            tokio::spawn(store.sweep_every(SWEEP));
+            over(store, &settings)
+        }
+        Store::Redis(address) => over(RedisStore::connect(address.as_str()).await?, &settings),
     };
     let router = Router::new()
         .route("/payments", post(payments::create).get(payments::list))
@@ -41,7 +68,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .route("/idempotency-keys", post(issue_key))
         .route("/healthz", get(|| async { "ok" }))
         .layer(idempotency.clone())
-        .with_state(Ledger::new());
+        .with_state(ledger);
 
     let listener = TcpListener::from_std(settings.listen("axum-payments")?)?;
     let (stop, stopped) = oneshot::channel::<()>();
@@ -60,4 +87,21 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     })
     .await;
     Ok(())
+}
+
+/// The runtime over a store, with copies of finished records in this process's memory if there is
+/// to be room for them. `lease` and `ttl` are the attributes' affair; they are set here for
+/// experiments only.
+fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempotency {
+    let mut builder = match settings.near_cache {
+        Some(bytes) => Idempotency::builder(NearCache::new(store, bytes)),
+        None => Idempotency::builder(store),
+    };
+    if let Some(lease) = settings.lease {
+        builder = builder.lease(lease);
+    }
+    if let Some(ttl) = settings.ttl {
+        builder = builder.ttl(ttl);
+    }
+    builder.build()
 }

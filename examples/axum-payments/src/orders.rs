@@ -23,14 +23,17 @@ pub(crate) async fn create(
     extract::Json(new): extract::Json<NewEntry>,
 ) -> Result<impl IntoResponse, ApiError> {
     new.check()?;
-    let order = ledger.orders.enter(&user.id, new);
+    let order = ledger.orders.enter(&user.id, new).await?;
     let location = [(LOCATION, format!("/orders/{}", order.id))];
     Ok((StatusCode::CREATED, location, Json(order)))
 }
 
 /// `GET /orders`: the caller's orders.
-pub(crate) async fn list(State(ledger): State<Ledger>, user: User) -> Json<Vec<Entry>> {
-    Json(ledger.orders.list(&user.id))
+pub(crate) async fn list(
+    State(ledger): State<Ledger>,
+    user: User,
+) -> Result<Json<Vec<Entry>>, ApiError> {
+    Ok(Json(ledger.orders.list(&user.id).await?))
 }
 
 /// `GET /orders/{id}`: one of the caller's orders.
@@ -39,5 +42,5 @@ pub(crate) async fn show(
     user: User,
     Path(id): Path<String>,
 ) -> Result<Json<Entry>, ApiError> {
-    Ok(Json(ledger.orders.find(&user.id, &id)?))
+    Ok(Json(ledger.orders.find(&user.id, &id).await?))
 }

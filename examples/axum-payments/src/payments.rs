@@ -7,10 +7,10 @@ use axum::{
         StatusCode,
         header::{LOCATION, SET_COOKIE},
     },
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
-use idempotent_runtime::idempotent;
-use ledger::{Entry, Ledger, NewEntry};
+use idempotent_runtime::{Execution, idempotent};
+use ledger::{Demo, Entry, Ledger, NewEntry};
 
 use crate::{
     error::ApiError,
@@ -21,25 +21,49 @@ use crate::{
 #[idempotent(ttl = "24h", scope = user.id)]
 pub(crate) async fn create(
     State(ledger): State<Ledger>,
+    execution: Execution,
     user: User,
     DemoHeaders(demo): DemoHeaders,
     extract::Json(new): extract::Json<NewEntry>,
-) -> Result<impl IntoResponse, ApiError> {
+) -> Result<Response, ApiError> {
     new.check()?;
     demo.before_effect().await?;
-    let payment = ledger.payments.enter(&user.id, new);
+    let mut transaction = ledger.begin().await?;
+    let payment = ledger
+        .payments
+        .enter_in(&mut transaction, &user.id, new)
+        .await?;
+    let response = created(payment, &demo);
+    let response = if ledger.shares_database() {
+        // The store's records are in the same database. Payment and response are committed
+        // together: whenever this process ends, both are there or neither is.
+        let response = execution.commit_in(&mut transaction, response).await?;
+        demo.in_transaction();
+        response.commit(transaction).await?
+    } else {
+        // The store is elsewhere. The payment is made now, and the response is recorded when it
+        // is returned.
+        demo.in_transaction();
+        transaction.commit().await?;
+        response
+    };
     demo.after_effect()?;
-    Ok((
-        StatusCode::CREATED,
-        [(LOCATION, format!("/payments/{}", payment.id))],
-        demo.cookie().map(|cookie| [(SET_COOKIE, cookie)]),
-        Json(demo.receipt(payment)),
-    ))
+    Ok(response)
+}
+
+fn created(payment: Entry, demo: &Demo) -> Response {
+    let location = [(LOCATION, format!("/payments/{}", payment.id))];
+    let cookie = demo.cookie().map(|cookie| [(SET_COOKIE, cookie)]);
+    let receipt = Json(demo.receipt(payment));
+    (StatusCode::CREATED, location, cookie, receipt).into_response()
 }
 
 /// `GET /payments`: the caller's payments.
-pub(crate) async fn list(State(ledger): State<Ledger>, user: User) -> Json<Vec<Entry>> {
-    Json(ledger.payments.list(&user.id))
+pub(crate) async fn list(
+    State(ledger): State<Ledger>,
+    user: User,
+) -> Result<Json<Vec<Entry>>, ApiError> {
+    Ok(Json(ledger.payments.list(&user.id).await?))
 }
 
 /// `GET /payments/{id}`: one of the caller's payments.
@@ -48,5 +72,5 @@ pub(crate) async fn show(
     user: User,
     Path(id): Path<String>,
 ) -> Result<Json<Entry>, ApiError> {
-    Ok(Json(ledger.payments.find(&user.id, &id)?))
+    Ok(Json(ledger.payments.find(&user.id, &id).await?))
 }

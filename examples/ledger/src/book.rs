@@ -1,14 +1,14 @@
-//! The ledger: payments and orders, in memory.
+//! The ledger: payments and orders.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Refusal;
+use crate::{
+    LedgerTransaction, Refusal,
+    database::{Database, Memory, ORDERS, PAYMENTS, Table},
+};
 
 /// The payments and the orders of all callers. Cloning gives another handle on the same ledger.
 #[derive(Clone, Debug)]
@@ -17,6 +17,8 @@ pub struct Ledger {
     pub payments: Book,
     /// What was ordered.
     pub orders: Book,
+    database: Database,
+    shares_database: bool,
 }
 
 /// Entries of one kind, each owned by the caller who made it.
@@ -25,8 +27,8 @@ pub struct Ledger {
 /// body says; it is kept and given back, and nothing is decided by it.
 #[derive(Clone, Debug)]
 pub struct Book {
-    name: &'static str,
-    entries: Arc<Mutex<HashMap<String, Vec<Entry>>>>,
+    table: &'static Table,
+    database: Database,
 }
 
 /// What a client asks to have entered.
@@ -68,44 +70,76 @@ impl NewEntry {
     ///
     /// # Errors
     ///
-    /// [`Refusal::AmountNotPositive`].
+    /// [`Refusal::AmountNotPositive`], and [`Refusal::Malformed`] for a character that not every
+    /// database can keep.
     pub fn check(&self) -> Result<(), Refusal> {
         if self.amount <= 0 {
             return Err(Refusal::AmountNotPositive);
+        }
+        if self.user.contains('\0') || self.currency.contains('\0') {
+            let reason = "`user` and `currency` must not hold the character U+0000";
+            return Err(Refusal::Malformed(reason.to_owned()));
         }
         Ok(())
     }
 }
 
 impl Ledger {
-    /// A ledger without entries.
+    /// A ledger without entries, in this process's memory.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn in_memory() -> Self {
+        Self::over(Database::Memory(Arc::new(Memory::default())), false)
+    }
+
+    /// A ledger whose tables are there. `shares_database` says whether the idempotency store
+    /// keeps its records in the same database.
+    pub(crate) fn over(database: Database, shares_database: bool) -> Self {
         Self {
-            payments: Book::new("payments"),
-            orders: Book::new("orders"),
+            payments: Book {
+                table: &PAYMENTS,
+                database: database.clone(),
+            },
+            orders: Book {
+                table: &ORDERS,
+                database: database.clone(),
+            },
+            database,
+            shares_database,
         }
     }
-}
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self::new()
+    /// Whether the idempotency store keeps its records in the ledger's own database, so that an
+    /// entry and the record of its request can be committed together.
+    #[must_use]
+    pub fn shares_database(&self) -> bool {
+        self.shares_database
+    }
+
+    /// Begins a transaction, in which entries are made with [`Book::enter_in`]. Dropped before
+    /// it is committed, it is rolled back.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    pub async fn begin(&self) -> Result<LedgerTransaction, Refusal> {
+        let open = self.database.begin().await;
+        Ok(LedgerTransaction::new(open.map_err(Refusal::unavailable)?))
     }
 }
 
 impl Book {
-    fn new(name: &'static str) -> Self {
-        Self {
-            name,
-            entries: Arc::default(),
-        }
-    }
-
-    /// Makes an entry. This is the effect that must not happen twice: each call makes another
-    /// one, and logs it.
-    #[must_use]
-    pub fn enter(&self, owner: &str, new: NewEntry) -> Entry {
+    /// Makes an entry in a transaction; nothing has happened before that is committed. This is
+    /// the effect that must not happen twice: each call makes another entry.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`]. Drop the transaction then.
+    pub async fn enter_in(
+        &self,
+        transaction: &mut LedgerTransaction,
+        owner: &str,
+        new: NewEntry,
+    ) -> Result<Entry, Refusal> {
         let entry = Entry {
             id: Uuid::new_v4(),
             user: new.user,
@@ -113,17 +147,33 @@ impl Book {
             currency: new.currency,
             status: Status::Completed,
         };
-        tracing::info!(book = self.name, id = %entry.id, amount = entry.amount, "entered");
-        let mut entries = self.entries();
-        let own = entries.entry(owner.to_owned()).or_default();
-        own.push(entry.clone());
-        entry
+        let entered = transaction.enter(self.table, owner, entry.clone()).await;
+        entered.map_err(Refusal::unavailable)?;
+        Ok(entry)
+    }
+
+    /// Makes an entry, in a transaction of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`], with nothing done, and [`Refusal::Failed`] when nobody can say
+    /// whether the entry was made.
+    pub async fn enter(&self, owner: &str, new: NewEntry) -> Result<Entry, Refusal> {
+        let open = self.database.begin().await;
+        let mut transaction = LedgerTransaction::new(open.map_err(Refusal::unavailable)?);
+        let entry = self.enter_in(&mut transaction, owner, new).await?;
+        transaction.commit().await?;
+        Ok(entry)
     }
 
     /// The owner's entries, oldest first.
-    #[must_use]
-    pub fn list(&self, owner: &str) -> Vec<Entry> {
-        self.entries().get(owner).cloned().unwrap_or_default()
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::Unavailable`].
+    pub async fn list(&self, owner: &str) -> Result<Vec<Entry>, Refusal> {
+        let entries = self.database.list(self.table, owner).await;
+        entries.map_err(Refusal::unavailable)
     }
 
     /// One of the owner's entries.
@@ -131,18 +181,13 @@ impl Book {
     /// # Errors
     ///
     /// [`Refusal::NotFound`], for another owner's entry as well: that it exists is not told.
-    pub fn find(&self, owner: &str, id: &str) -> Result<Entry, Refusal> {
+    /// [`Refusal::Unavailable`].
+    pub async fn find(&self, owner: &str, id: &str) -> Result<Entry, Refusal> {
         let id = Uuid::try_parse(id).map_err(|_| Refusal::NotFound)?;
-        let entries = self.entries();
-        let mut own = entries.get(owner).into_iter().flatten();
-        own.find(|entry| entry.id == id)
-            .cloned()
+        let entry = self.database.find(self.table, owner, id).await;
+        entry
+            .map_err(Refusal::unavailable)?
             .ok_or(Refusal::NotFound)
-    }
-
-    /// Never held across an `await`, and nothing panics while it is held.
-    fn entries(&self) -> MutexGuard<'_, HashMap<String, Vec<Entry>>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -150,38 +195,24 @@ impl Book {
 mod tests {
     use super::*;
 
-    fn new(amount: i64) -> NewEntry {
+    fn new(amount: i64, user: &str) -> NewEntry {
         NewEntry {
-            user: "alice".to_owned(),
+            user: user.to_owned(),
             amount,
             currency: "USD".to_owned(),
         }
     }
 
     #[test]
-    fn an_entry_is_seen_by_its_owner_alone() {
-        let book = Ledger::new().payments;
-        let entry = book.enter("alice", new(100));
-        let id = entry.id.to_string();
-        assert_eq!(book.find("alice", &id).as_ref(), Ok(&entry));
-        assert_eq!(book.list("alice"), [entry]);
-        assert_eq!(book.list("bob"), []);
-        assert_eq!(book.find("bob", &id), Err(Refusal::NotFound));
-        assert_eq!(book.find("alice", "no-uuid"), Err(Refusal::NotFound));
-    }
-
-    #[test]
-    fn payments_are_not_orders() {
-        let ledger = Ledger::new();
-        let order = ledger.orders.enter("alice", new(100));
-        assert_eq!(ledger.clone().orders.list("alice"), [order]);
-        assert_eq!(ledger.payments.list("alice"), []);
-    }
-
-    #[test]
     fn an_amount_is_more_than_nothing() {
-        assert_eq!(new(1).check(), Ok(()));
-        assert_eq!(new(0).check(), Err(Refusal::AmountNotPositive));
-        assert_eq!(new(-1).check(), Err(Refusal::AmountNotPositive));
+        assert_eq!(new(1, "alice").check(), Ok(()));
+        assert_eq!(new(0, "alice").check(), Err(Refusal::AmountNotPositive));
+        assert_eq!(new(-1, "alice").check(), Err(Refusal::AmountNotPositive));
+    }
+
+    #[test]
+    fn a_text_that_cannot_be_kept_everywhere_is_refused_everywhere() {
+        let refusal = new(1, "al\0ice").check().unwrap_err();
+        assert_eq!(refusal.status(), 400);
     }
 }

@@ -18,8 +18,16 @@ const MAX_PADDING: usize = 64 * 1024 * 1024;
 /// | `X-Demo-Fail: panic-before` | panics before the payment is made |
 /// | `X-Demo-Fail: after-effect-500` | answers 500, with the payment made |
 /// | `X-Demo-Fail: panic-after` | panics after the payment is made |
+/// | `X-Demo-Fail: crash-before-effect` | ends the process before the payment is made |
+/// | `X-Demo-Fail: crash-in-transaction` | ends the process with the payment, and the record if it shares the ledger's database, written in a transaction that is not committed |
+/// | `X-Demo-Fail: crash-after-effect` | ends the process with the payment made and nothing answered |
 /// | `X-Demo-Body-Bytes: N` | adds a member `padding` of N characters to the answer |
 /// | `X-Demo-Set-Cookie: 1` | sets a cookie on the answer |
+///
+/// What a retry gets after a fault that comes with the payment made depends on where the record is.
+/// In the ledger's own database (SQLite, PostgreSQL) the 201 was committed with the payment, and
+/// every retry gets that. Elsewhere (memory, Redis) the record is made of how the handler ended:
+/// a retry gets the 500, and after a crash there is no record, so the handler runs again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demo {
     delay: Duration,
@@ -34,6 +42,9 @@ enum Fault {
     PanicBefore,
     FailedAfter,
     PanicAfter,
+    CrashBefore,
+    CrashInTransaction,
+    CrashAfter,
 }
 
 /// What is answered when an entry was made.
@@ -60,10 +71,14 @@ impl Demo {
             Some("panic-before") => Some(Fault::PanicBefore),
             Some("after-effect-500") => Some(Fault::FailedAfter),
             Some("panic-after") => Some(Fault::PanicAfter),
+            Some("crash-before-effect") => Some(Fault::CrashBefore),
+            Some("crash-in-transaction") => Some(Fault::CrashInTransaction),
+            Some("crash-after-effect") => Some(Fault::CrashAfter),
             Some(_) => {
                 return Err(malformed(
                     "x-demo-fail",
-                    "`before-effect-503`, `panic-before`, `after-effect-500` or `panic-after`",
+                    "`before-effect-503`, `panic-before`, `after-effect-500`, `panic-after`, \
+                     `crash-before-effect`, `crash-in-transaction` or `crash-after-effect`",
                 ));
             }
         };
@@ -103,7 +118,15 @@ impl Demo {
         match self.fault {
             Some(Fault::UnavailableBefore) => Err(Refusal::Unavailable),
             Some(Fault::PanicBefore) => panic!("asked to panic before the payment is made"),
+            Some(Fault::CrashBefore) => crash(),
             _ => Ok(()),
+        }
+    }
+
+    /// What is to go wrong when the payment is written and not committed.
+    pub fn in_transaction(&self) {
+        if self.fault == Some(Fault::CrashInTransaction) {
+            crash();
         }
     }
 
@@ -120,6 +143,7 @@ impl Demo {
         match self.fault {
             Some(Fault::FailedAfter) => Err(Refusal::Failed),
             Some(Fault::PanicAfter) => panic!("asked to panic after the payment is made"),
+            Some(Fault::CrashAfter) => crash(),
             _ => Ok(()),
         }
     }
@@ -138,6 +162,12 @@ impl Demo {
     }
 }
 
+/// Ends the process at once, as a crash does: nothing is finished, and nobody is told.
+fn crash() -> ! {
+    tracing::error!("asked to crash");
+    std::process::abort();
+}
+
 fn number<'a, N: FromStr>(
     header: impl Fn(&str) -> Option<&'a str>,
     name: &str,
@@ -153,8 +183,10 @@ fn malformed(name: &str, wanted: impl Display) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
-    use crate::{Ledger, NewEntry};
+    use crate::Status;
 
     fn demo(headers: &[(&str, &'static str)]) -> Result<Demo, Refusal> {
         Demo::from_headers(|wanted| {
@@ -164,12 +196,13 @@ mod tests {
     }
 
     fn entry() -> Entry {
-        let new = NewEntry {
+        Entry {
+            id: Uuid::new_v4(),
             user: "alice".to_owned(),
             amount: 100,
             currency: "USD".to_owned(),
-        };
-        Ledger::new().payments.enter("alice", new)
+            status: Status::Completed,
+        }
     }
 
     #[tokio::test]

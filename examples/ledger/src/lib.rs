@@ -2,23 +2,29 @@
 //! each shows only what belongs to its framework: the payments and orders themselves, how a
 //! request can be refused, the settings, the logs, and when to stop.
 //!
-//! Nothing here knows of a web framework or of idempotency. It stands where an application has
-//! its database and its own types.
+//! Nothing here knows of a web framework, and of idempotency only that a request's record can be
+//! written in a [`LedgerTransaction`]. It stands where an application has its database and its
+//! own types.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod book;
+mod database;
 mod demo;
 mod logs;
+mod open;
 mod refusal;
 mod settings;
 mod shutdown;
+mod transaction;
 
 pub use crate::{
     book::{Book, Entry, Ledger, NewEntry, Status},
     demo::{Demo, Receipt},
     logs::log_to_stderr,
+    open::Store,
     refusal::{ErrorBody, Refusal, caller},
-    settings::{Settings, StartError, Store, exit_code},
+    settings::{Address, Place, Settings, StartError, exit_code},
     shutdown::{until_stop, within_grace},
+    transaction::LedgerTransaction,
 };

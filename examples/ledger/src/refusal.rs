@@ -1,8 +1,10 @@
 //! How the application refuses a request.
 
-use std::fmt;
+use std::{error::Error, fmt};
 
 use serde::Serialize;
+
+use crate::settings::causes;
 
 /// Why a request is refused: a status and a sentence, which each application makes a response of.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +51,20 @@ pub fn caller(authorization: Option<&str>) -> Result<String, Refusal> {
 }
 
 impl Refusal {
+    /// Nothing was done, for a reason that is the operator's to know.
+    #[must_use]
+    pub fn unavailable(reason: impl Error) -> Self {
+        tracing::error!(reason = causes(&reason), "nothing was done");
+        Self::Unavailable
+    }
+
+    /// Nobody can say what was done, for a reason that is the operator's to know.
+    #[must_use]
+    pub fn failed(reason: impl Error) -> Self {
+        tracing::error!(reason = causes(&reason), "it is not known what was done");
+        Self::Failed
+    }
+
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> u16 {
@@ -86,7 +102,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl Error for Refusal {}
 
 #[cfg(test)]
 mod tests {

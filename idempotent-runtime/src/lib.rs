@@ -121,12 +121,12 @@ pub use crate::store::encrypted::{Encrypted, SealingKey, SealingKeyError, Sealin
 pub use crate::store::memory::{MemoryStore, MemoryStoreBuilder};
 #[cfg(feature = "near-cache")]
 pub use crate::store::near_cache::NearCache;
-#[cfg(feature = "sqlite")]
-pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
-#[cfg(feature = "redis")]
-pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "postgres")]
 pub use crate::store::postgres::{InvalidTableName, PostgresStore, PostgresStoreBuilder};
+#[cfg(feature = "redis")]
+pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
+#[cfg(feature = "sqlite")]
+pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{

@@ -281,7 +281,10 @@ async fn write<R: Reply>(
     let (database, who) = world.database();
     let mut transaction = database.begin().await;
     transaction.act(who).await;
-    match execution.commit_in(&mut transaction, text(201, which)).await {
+    match execution
+        .commit_in(&mut transaction, text(201, which))
+        .await
+    {
         Ok(written) => Ok((transaction, written)),
         Err(error) => {
             world.note(format!("{error:?}"));

@@ -21,4 +21,5 @@ mod scope;
 mod secrets;
 mod shared;
 mod store;
+mod unreadable;
 mod wait;

@@ -20,15 +20,21 @@ mod extract;
 mod orders;
 mod payments;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, process::ExitCode, time::Duration};
 
 use axum::{
     Router,
     routing::{get, post},
 };
-use idempotent_runtime::{Idempotency, MemoryStore, axum::issue_key};
-use ledger::{Settings, Store};
+use idempotent_runtime::{
+    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, axum::issue_key,
+    store::StoreError,
+};
+use ledger::{Settings, StartError, Store};
 use tokio::{net::TcpListener, sync::oneshot};
+
+/// How often what has expired is removed from a database. (Redis does that by itself.)
+const SWEEP: Duration = Duration::from_mins(1);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -39,10 +45,9 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3000")?;
     let (store, ledger) = settings.open().await?;
-    let idempotency = match store {
-        Store::Memory => over(MemoryStore::default(), &settings),
-        other => return Err(format!("not wired: {other:?}").into()),
-    };
+    let idempotency = idempotency(store, &settings)
+        .await
+        .map_err(StartError::store)?;
     let router = Router::new()
         .route("/payments", post(payments::create).get(payments::list))
         .route("/payments/{id}", get(payments::show))
@@ -72,10 +77,33 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The runtime over a store. `lease` and `ttl` are the attributes' affair; they are set here for
-/// experiments only.
+/// The runtime over a store. An application has one of these stores.
+async fn idempotency(store: Store, settings: &Settings) -> Result<Idempotency, StoreError> {
+    Ok(match store {
+        Store::Memory => over(MemoryStore::default(), settings),
+        Store::Sqlite(pool) => {
+            let store = SqliteStore::with_pool(&pool).await?;
+            store.migrate().await?;
+            tokio::spawn(store.sweep_every(SWEEP));
+            over(store, settings)
+        }
+        Store::Postgres(pool) => {
+            let store = PostgresStore::new(pool);
+            store.migrate().await?;
+            tokio::spawn(store.sweep_every(SWEEP));
+            over(store, settings)
+        }
+        Store::Redis(address) => over(RedisStore::connect(address.as_str()).await?, settings),
+    })
+}
+
+/// With copies of finished records in this process's memory, if there is to be room for them.
+/// `lease` and `ttl` are the attributes' affair, and are set here for experiments only.
 fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempotency {
-    let mut builder = Idempotency::builder(store);
+    let mut builder = match settings.near_cache {
+        Some(bytes) => Idempotency::builder(NearCache::new(store, bytes)),
+        None => Idempotency::builder(store),
+    };
     if let Some(lease) = settings.lease {
         builder = builder.lease(lease);
     }

@@ -28,8 +28,9 @@ use axum::{
 };
 use idempotent_runtime::{
     Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, axum::issue_key,
+    store::StoreError,
 };
-use ledger::{Settings, Store};
+use ledger::{Settings, StartError, Store};
 use tokio::{net::TcpListener, sync::oneshot};
 
 /// How often what has expired is removed from a database. (Redis does that by itself.)
@@ -44,22 +45,9 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3000")?;
     let (store, ledger) = settings.open().await?;
-    let idempotency = match store {
-        Store::Memory => over(MemoryStore::default(), &settings),
-        Store::Sqlite(pool) => {
-            let store = SqliteStore::with_pool(&pool).await?;
-            store.migrate().await?;
-            tokio::spawn(store.sweep_every(SWEEP));
-            over(store, &settings)
-        }
-        Store::Postgres(pool) => {
-            let store = PostgresStore::new(pool);
-            store.migrate().await?;
-            tokio::spawn(store.sweep_every(SWEEP));
-            over(store, &settings)
-        }
-        Store::Redis(address) => over(RedisStore::connect(address.as_str()).await?, &settings),
-    };
+    let idempotency = idempotency(store, &settings)
+        .await
+        .map_err(StartError::store)?;
     let router = Router::new()
         .route("/payments", post(payments::create).get(payments::list))
         .route("/payments/{id}", get(payments::show))
@@ -89,9 +77,28 @@ async fn serve() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The runtime over a store, with copies of finished records in this process's memory if there is
-/// to be room for them. `lease` and `ttl` are the attributes' affair; they are set here for
-/// experiments only.
+/// The runtime over a store. An application has one of these stores.
+async fn idempotency(store: Store, settings: &Settings) -> Result<Idempotency, StoreError> {
+    Ok(match store {
+        Store::Memory => over(MemoryStore::default(), settings),
+        Store::Sqlite(pool) => {
+            let store = SqliteStore::with_pool(&pool).await?;
+            store.migrate().await?;
+            tokio::spawn(store.sweep_every(SWEEP));
+            over(store, settings)
+        }
+        Store::Postgres(pool) => {
+            let store = PostgresStore::new(pool);
+            store.migrate().await?;
+            tokio::spawn(store.sweep_every(SWEEP));
+            over(store, settings)
+        }
+        Store::Redis(address) => over(RedisStore::connect(address.as_str()).await?, settings),
+    })
+}
+
+/// With copies of finished records in this process's memory, if there is to be room for them.
+/// `lease` and `ttl` are the attributes' affair, and are set here for experiments only.
 fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempotency {
     let mut builder = match settings.near_cache {
         Some(bytes) => Idempotency::builder(NearCache::new(store, bytes)),

@@ -24,8 +24,17 @@ pub enum StartError {
         /// Why it cannot be opened.
         source: Box<dyn Error + Send + Sync>,
     },
+    /// The store cannot be opened.
+    Store(Box<dyn Error + Send + Sync>),
     /// The address cannot be listened on.
     Listen(String, io::Error),
+}
+
+impl StartError {
+    /// The store cannot be opened, for this reason.
+    pub fn store(source: impl Error + Send + Sync + 'static) -> Self {
+        Self::Store(Box::new(source))
+    }
 }
 
 impl fmt::Display for StartError {
@@ -43,6 +52,10 @@ impl fmt::Display for StartError {
                 "cannot open {database} ({variable}): see that it is there and that this process \
                  may write in it"
             ),
+            Self::Store(_) => formatter.write_str(
+                "cannot open the store (STORE): see that it is there and that this process may \
+                 write in it",
+            ),
             Self::Listen(address, _) => write!(
                 formatter,
                 "cannot listen on `{address}` (LISTEN): give a free address, such as \
@@ -56,7 +69,7 @@ impl Error for StartError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Setting { .. } => None,
-            Self::Ledger { source, .. } => Some(&**source),
+            Self::Ledger { source, .. } | Self::Store(source) => Some(&**source),
             Self::Listen(_, source) => Some(source),
         }
     }

@@ -6,7 +6,16 @@
 
 mod redis_servers;
 
-use std::{env, fmt::Write as _, process::Command, time::Duration};
+use std::{
+    env,
+    fmt::Write as _,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use idempotent_runtime::{
     Claim, Fingerprint, OnLost, OwnerToken, RecordId, RedisStore, RedisStoreBuilder, Store as _,
@@ -135,6 +144,43 @@ async fn a_cluster_keeps_the_contract() {
     for node in &nodes {
         let keys: i64 = redis::cmd("DBSIZE").query(&mut node.connection()).unwrap();
         assert!(keys > 0, "every node has some of the records");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server in the path"]
+async fn a_cluster_that_lost_a_node_serves_the_others_and_then_all() {
+    let mut nodes = redis_servers::cluster(3).await;
+    let store = RedisStore::builder()
+        .timeout(Duration::from_secs(1))
+        .connect_cluster([nodes[0].url()])
+        .await
+        .unwrap();
+    let claims: Vec<Claim> = (0..30).map(|_| fresh()).collect();
+    for one in &claims {
+        claimed(&store, one).await;
+    }
+    // The one that the store was told of.
+    nodes[0].kill();
+    let mut asked = tokio::task::JoinSet::new();
+    for one in claims.clone() {
+        let store = store.clone();
+        asked.spawn(async move { store.renew(&one).await.is_ok() });
+    }
+    let served = asked
+        .join_all()
+        .await
+        .iter()
+        .filter(|served| **served)
+        .count();
+    assert!((1..30).contains(&served), "{served} of 30");
+    nodes[0].restart();
+    for one in &claims {
+        let start = Instant::now();
+        while store.complete(one, &response()).await.is_err() {
+            assert!(start.elapsed() < SOON, "the node is found again");
+        }
+        assert!(is_done(&store.claim(&rival(one)).await));
     }
 }
 
@@ -555,6 +601,47 @@ async fn prefixes_are_apart() {
             matches!(refused, Err(StoreError::Unavailable(_))),
             "{prefix}"
         );
+    }
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("idempotent")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server in the path"]
+async fn a_server_that_evicts_is_warned_of() {
+    let server = Server::start(&["--maxmemory", "100mb"]);
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    for (policy, warned) in [("noeviction", 0), ("allkeys-lru", 1), ("volatile-ttl", 2)] {
+        let mut set = redis::cmd("CONFIG");
+        set.arg(&["SET", "maxmemory-policy", policy]);
+        set.exec(&mut server.connection()).unwrap();
+        server.store().await;
+        assert_eq!(warnings.0.load(Ordering::Relaxed), warned, "{policy}");
     }
 }
 

@@ -71,8 +71,8 @@ const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)
 ///   count only when replicas have it. Together with the server's `min-replicas-to-write`, which
 ///   stops a master that is cut off from its replicas, a failover seldom loses anything.
 /// - `appendfsync always` closes the gap of a restart.
-/// - A store in PostgreSQL or SQLite loses nothing that it has acknowledged, and can commit
-///   effect and record together. Where a second run costs money, prefer it.
+/// - A store in Postgres loses nothing that it has acknowledged, and can commit effect and record
+///   together. Where a second run costs money, prefer it.
 ///
 /// # Memory
 ///

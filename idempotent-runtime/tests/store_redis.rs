@@ -3,6 +3,7 @@
 //! `REDIS_URL` names a server for the contract. The other tests start servers of their own from
 //! the `redis-server` in the path, because they stop them, fill them and hold them up.
 #![cfg(all(feature = "redis", feature = "store-contract"))]
+#![allow(clippy::unwrap_used)] // Helpers outside of test functions are tests too.
 
 mod redis_servers;
 
@@ -264,6 +265,53 @@ async fn a_sentinel_names_the_master() {
 
 #[tokio::test]
 #[ignore = "needs redis-server in the path"]
+async fn after_a_failover_the_sentinels_are_asked_again() {
+    let master = Server::start(&[]);
+    let replica = master.replica();
+    replica.until_it_follows().await;
+    let sentinel = Server::sentinel(&master);
+    let store = RedisStore::connect_sentinel(&[&sentinel.url()], "payments")
+        .await
+        .unwrap();
+    let [running, done] = [fresh(), fresh()];
+    claimed(&store, &running).await;
+    claimed(&store, &done).await;
+    completed(&store, &done).await;
+    // Refused until the sentinel knows of the replica.
+    let mut failover = redis::cmd("SENTINEL");
+    failover.arg(&["FAILOVER", "payments"]);
+    let start = Instant::now();
+    while failover.exec(&mut sentinel.connection()).is_err() {
+        assert!(start.elapsed() < 2 * SOON, "the sentinel begins");
+        settle().await;
+    }
+    let promoted = || {
+        let role = redis::cmd("INFO")
+            .arg("replication")
+            .query::<String>(&mut replica.connection());
+        role.unwrap().contains("role:master")
+    };
+    while !promoted() {
+        assert!(start.elapsed() < 3 * SOON, "the replica becomes the master");
+        // Meanwhile an answer may be missing, but is never a second grant.
+        let answer = store.claim(&rival(&done)).await;
+        assert!(answer.is_err() || is_done(&answer), "{answer:?}");
+        settle().await;
+    }
+    drop(master);
+    while store.renew(&running).await.is_err() {
+        assert!(start.elapsed() < 3 * SOON, "the new master is found");
+        settle().await;
+    }
+    completed(&store, &running).await;
+    assert!(is_done(&store.claim(&rival(&done)).await));
+    let mut replicated = redis::cmd("EXISTS");
+    replicated.arg(key("idempotency:", &running));
+    assert!(replicated.query::<bool>(&mut replica.connection()).unwrap());
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server in the path"]
 async fn a_waiter_outlives_the_connection_that_it_hears_with() {
     let server = Server::start(&[]);
     let store = server.store().await;
@@ -396,7 +444,7 @@ async fn scripts_that_the_server_forgot_are_sent_again() {
         redis::cmd("SCRIPT")
             .arg("FLUSH")
             .exec(&mut connection)
-            .unwrap()
+            .unwrap();
     };
     let [first, second] = [fresh(), fresh()];
     claimed(&store, &first).await;

@@ -4,6 +4,9 @@
 //! `REDIS_URL` names the server. Rounds of both take turns, so that a noisy machine is noisy for
 //! both; the best round of each counts.
 
+// A failure here is a failure of the measurement.
+#![allow(clippy::unwrap_used)]
+
 use std::{
     env,
     future::Future,
@@ -33,7 +36,7 @@ fn claim(number: u64) -> Claim {
         OwnerToken::new(number.into()),
         Fingerprint::from_bytes([7; 32]),
     );
-    claim.ttl = Duration::from_secs(600);
+    claim.ttl = Duration::from_mins(10);
     claim
 }
 

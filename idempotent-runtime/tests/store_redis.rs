@@ -3,10 +3,20 @@
 //! `REDIS_URL` names a server for the contract. The other tests start servers of their own from
 //! the `redis-server` in the path, because they stop them, fill them and hold them up.
 #![cfg(all(feature = "redis", feature = "store-contract"))]
+#![allow(clippy::unwrap_used)] // Helpers outside of test functions are tests too.
 
 mod redis_servers;
 
-use std::{env, fmt::Write as _, process::Command, time::Duration};
+use std::{
+    env,
+    fmt::Write as _,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use idempotent_runtime::{
     Claim, Fingerprint, OnLost, OwnerToken, RecordId, RedisStore, RedisStoreBuilder, Store as _,
@@ -138,6 +148,43 @@ async fn a_cluster_keeps_the_contract() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs redis-server in the path"]
+async fn a_cluster_that_lost_a_node_serves_the_others_and_then_all() {
+    let mut nodes = redis_servers::cluster(3).await;
+    let store = RedisStore::builder()
+        .timeout(Duration::from_secs(1))
+        .connect_cluster([nodes[0].url()])
+        .await
+        .unwrap();
+    let claims: Vec<Claim> = (0..30).map(|_| fresh()).collect();
+    for one in &claims {
+        claimed(&store, one).await;
+    }
+    // The one that the store was told of.
+    nodes[0].kill();
+    let mut asked = tokio::task::JoinSet::new();
+    for one in claims.clone() {
+        let store = store.clone();
+        asked.spawn(async move { store.renew(&one).await.is_ok() });
+    }
+    let served = asked
+        .join_all()
+        .await
+        .iter()
+        .filter(|served| **served)
+        .count();
+    assert!((1..30).contains(&served), "{served} of 30");
+    nodes[0].restart();
+    for one in &claims {
+        let start = Instant::now();
+        while store.complete(one, &response()).await.is_err() {
+            assert!(start.elapsed() < SOON, "the node is found again");
+        }
+        assert!(is_done(&store.claim(&rival(one)).await));
+    }
+}
+
 /// Asserts that a completion and a release through one store wake a waiter of another.
 async fn a_waiter_is_woken_at_once(waiting: &RedisStore, ending: &RedisStore) {
     for release in [false, true] {
@@ -214,6 +261,53 @@ async fn a_sentinel_names_the_master() {
     a_waiter_is_woken_at_once(&store, &store).await;
     let unknown = RedisStore::connect_sentinel(&[&sentinel.url()], "unknown").await;
     assert!(matches!(unknown, Err(StoreError::Unavailable(_))));
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server in the path"]
+async fn after_a_failover_the_sentinels_are_asked_again() {
+    let master = Server::start(&[]);
+    let replica = master.replica();
+    replica.until_it_follows().await;
+    let sentinel = Server::sentinel(&master);
+    let store = RedisStore::connect_sentinel(&[&sentinel.url()], "payments")
+        .await
+        .unwrap();
+    let [running, done] = [fresh(), fresh()];
+    claimed(&store, &running).await;
+    claimed(&store, &done).await;
+    completed(&store, &done).await;
+    // Refused until the sentinel knows of the replica.
+    let mut failover = redis::cmd("SENTINEL");
+    failover.arg(&["FAILOVER", "payments"]);
+    let start = Instant::now();
+    while failover.exec(&mut sentinel.connection()).is_err() {
+        assert!(start.elapsed() < 2 * SOON, "the sentinel begins");
+        settle().await;
+    }
+    let promoted = || {
+        let role = redis::cmd("INFO")
+            .arg("replication")
+            .query::<String>(&mut replica.connection());
+        role.unwrap().contains("role:master")
+    };
+    while !promoted() {
+        assert!(start.elapsed() < 3 * SOON, "the replica becomes the master");
+        // Meanwhile an answer may be missing, but is never a second grant.
+        let answer = store.claim(&rival(&done)).await;
+        assert!(answer.is_err() || is_done(&answer), "{answer:?}");
+        settle().await;
+    }
+    drop(master);
+    while store.renew(&running).await.is_err() {
+        assert!(start.elapsed() < 3 * SOON, "the new master is found");
+        settle().await;
+    }
+    completed(&store, &running).await;
+    assert!(is_done(&store.claim(&rival(&done)).await));
+    let mut replicated = redis::cmd("EXISTS");
+    replicated.arg(key("idempotency:", &running));
+    assert!(replicated.query::<bool>(&mut replica.connection()).unwrap());
 }
 
 #[tokio::test]
@@ -350,7 +444,7 @@ async fn scripts_that_the_server_forgot_are_sent_again() {
         redis::cmd("SCRIPT")
             .arg("FLUSH")
             .exec(&mut connection)
-            .unwrap()
+            .unwrap();
     };
     let [first, second] = [fresh(), fresh()];
     claimed(&store, &first).await;
@@ -555,6 +649,47 @@ async fn prefixes_are_apart() {
             matches!(refused, Err(StoreError::Unavailable(_))),
             "{prefix}"
         );
+    }
+}
+
+/// Counts warnings.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() == tracing::Level::WARN && metadata.target().starts_with("idempotent")
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test]
+#[ignore = "needs redis-server in the path"]
+async fn a_server_that_evicts_is_warned_of() {
+    let server = Server::start(&["--maxmemory", "100mb"]);
+    let warnings = Warnings::default();
+    let _guard = tracing::subscriber::set_default(warnings.clone());
+    for (policy, warned) in [("noeviction", 0), ("allkeys-lru", 1), ("volatile-ttl", 2)] {
+        let mut set = redis::cmd("CONFIG");
+        set.arg(&["SET", "maxmemory-policy", policy]);
+        set.exec(&mut server.connection()).unwrap();
+        server.store().await;
+        assert_eq!(warnings.0.load(Ordering::Relaxed), warned, "{policy}");
     }
 }
 

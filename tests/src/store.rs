@@ -12,7 +12,7 @@ use std::{
 
 use idempotent_runtime::{
     Claim, MemoryStore, Store, StoredResponse,
-    store::{ClaimAnswer, Completion, Fence, Found, Notify, StoreError},
+    store::{ClaimAnswer, Completion, Fence, Found, Notify, StoreError, Transactional},
 };
 use tokio::sync::watch;
 
@@ -260,6 +260,10 @@ impl Store for Steered {
 
     fn as_notify(&self) -> Option<&dyn Notify> {
         self.0.kept.as_notify().filter(|_| self.0.notifies)
+    }
+
+    fn as_transactional(&self) -> Option<&dyn Transactional> {
+        self.0.kept.as_transactional()
     }
 }
 

@@ -154,7 +154,8 @@ pub(crate) async fn cluster(nodes: u16) -> Vec<Server> {
                     break port;
                 }
             };
-            Server::start_on(port, &["--cluster-enabled", "yes"])
+            let partial = "--cluster-require-full-coverage";
+            Server::start_on(port, &["--cluster-enabled", "yes", partial, "no"])
         })
         .collect();
     let count = nodes.len();

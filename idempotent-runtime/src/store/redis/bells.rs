@@ -258,8 +258,8 @@ impl Hearing {
             let (mut connection, channel, limit) =
                 (connection.clone(), Arc::clone(channel), self.limit);
             changes.spawn(async move {
-                let changed = within(limit, connection.hear(&channel, wanted)).await;
-                (channel, wanted, changed)
+                let answer = within(limit, connection.hear(&channel, wanted)).await;
+                (channel, wanted, answer)
             });
         }
         let mut failed = false;

@@ -7,9 +7,9 @@ use redis::{IntoConnectionInfo, RedisResult, sentinel::SentinelNodeConnectionInf
 use super::{
     RedisStore,
     bells::Bells,
-    failed,
     link::{Driver, Link},
     servers::Servers,
+    verbs::failed,
 };
 use crate::store::StoreError;
 

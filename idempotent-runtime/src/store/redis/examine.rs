@@ -2,7 +2,7 @@
 
 use redis::{Cmd, Value};
 
-use super::{RedisStore, failed};
+use super::{RedisStore, verbs::failed};
 use crate::store::StoreError;
 
 /// The first version with `SET … NX GET` and shard channels. Valkey names the version of Redis

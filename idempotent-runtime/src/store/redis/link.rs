@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::{
     runtime::{Builder, Handle},
     sync::Notify,
@@ -113,13 +113,13 @@ impl Link {
     {
         let (generation, connection) = self.connection().await?;
         let answers = ask(connection).await;
-        if !is_useless(&answers) {
+        if !self.is_useless(&answers) {
             return answers;
         }
         self.shared.discard(generation);
         let (generation, connection) = self.connection().await?;
         let answers = ask(connection).await;
-        if is_useless(&answers) {
+        if self.is_useless(&answers) {
             self.shared.discard(generation);
         }
         answers
@@ -138,18 +138,20 @@ impl Link {
         let made = self.driver.handle().spawn(making).await;
         made.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }
-}
 
-/// Whether what a connection gave, or did not, says that another one is needed.
-fn is_useless(answers: &RedisResult<Vec<Value>>) -> bool {
-    match answers {
-        Ok(answers) => answers.iter().any(|answer| {
+    /// Whether what a connection gave, or did not, says that another one is needed. One to a
+    /// cluster is made of many, and mends itself from the nodes that it has found.
+    fn is_useless(&self, answers: &RedisResult<Vec<Value>>) -> bool {
+        if self.servers().is_cluster() {
+            return false;
+        }
+        match answers {
             // The master is a replica now.
-            matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ReadOnly))
-        }),
-        Err(error) => {
-            error.is_unrecoverable_error()
-                || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+            Ok(answers) => answers.iter().any(|answer| {
+                matches!(answer, Value::ServerError(error)
+                    if error.kind() == Some(ServerErrorKind::ReadOnly))
+            }),
+            Err(error) => error.is_unrecoverable_error(),
         }
     }
 }

@@ -11,13 +11,11 @@ mod link;
 mod script;
 mod servers;
 mod value;
+mod verbs;
 
 use std::{fmt, fmt::Write as _, future::Future, pin::Pin, sync::Arc, time::Duration};
 
-use redis::{
-    Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value,
-    sentinel::SentinelNodeConnectionInfo,
-};
+use redis::sentinel::SentinelNodeConnectionInfo;
 use tokio::time::timeout;
 
 pub use self::builder::RedisStoreBuilder;
@@ -25,8 +23,6 @@ use self::{
     bells::{Bells, Heard},
     builder::Replicas,
     link::Link,
-    script::Script,
-    value::Kept,
 };
 use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError};
 use crate::core::{
@@ -71,8 +67,8 @@ const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)
 ///   count only when replicas have it. Together with the server's `min-replicas-to-write`, which
 ///   stops a master that is cut off from its replicas, a failover seldom loses anything.
 /// - `appendfsync always` closes the gap of a restart.
-/// - A store in PostgreSQL or SQLite loses nothing that it has acknowledged, and can commit
-///   effect and record together. Where a second run costs money, prefer it.
+/// - A store in Postgres loses nothing that it has acknowledged, and can commit effect and record
+///   together. Where a second run costs money, prefer it.
 ///
 /// # Memory
 ///
@@ -175,188 +171,6 @@ impl RedisStore {
         }
         key.into_bytes()
     }
-
-    async fn ask_claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
-        let key = self.key(&claim.id);
-        // One command finds its way in a cluster that is being resharded; two together may not.
-        if claim.takes_over || self.0.link.servers().is_cluster() {
-            return self.claim_by_script(claim, &key).await;
-        }
-        // Asked first, the time that is left is never more than what is left of what is found.
-        let mut pipeline = Pipeline::with_capacity(3);
-        pipeline.cmd("PTTL").arg(&key);
-        pipeline
-            .cmd("SET")
-            .arg(&key)
-            .arg(value::of_claim(claim))
-            .arg("NX")
-            .arg("GET")
-            .arg("PX")
-            .arg(value::claim_lifetime(claim));
-        self.add_wait(&mut pipeline);
-        let mut answers = self
-            .0
-            .link
-            .several(&pipeline)
-            .await
-            .map_err(failed)?
-            .into_iter();
-        let mut answer = || answers.next().unwrap_or(Value::Nil);
-        let (left, found, acknowledged) = (answer(), answer(), answer());
-        let found = match found.extract_error().map_err(failed) {
-            Ok(Value::Nil) => return self.granted(claim, &acknowledged).await,
-            Ok(found) => found,
-            Err(StoreError::Full) => return self.look_when_full(&key).await,
-            Err(error) => return Err(error),
-        };
-        let (kept, left) = read(found, &left)?;
-        if kept.is_lost(left) {
-            return self.claim_by_script(claim, &key).await;
-        }
-        if kept.is_claim_of(claim.owner) {
-            return self.granted(claim, &acknowledged).await;
-        }
-        Ok(ClaimAnswer::Found(kept.found(left)))
-    }
-
-    async fn claim_by_script(&self, claim: &Claim, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
-        let value = value::of_claim(claim);
-        let lifetime = value::claim_lifetime(claim).to_string();
-        let takes_over: &[u8] = if claim.takes_over { b"1" } else { b"0" };
-        let arguments: [&[u8]; 3] = [&value, lifetime.as_bytes(), takes_over];
-        let (answer, acknowledged) = match self.run(&script::CLAIM, key, &arguments).await {
-            Err(StoreError::Full) => return self.look_when_full(key).await,
-            answer => answer?,
-        };
-        match read_pair(answer)? {
-            None => self.granted(claim, &acknowledged).await,
-            Some((kept, _)) if kept.is_claim_of(claim.owner) => {
-                self.granted(claim, &acknowledged).await
-            }
-            Some((kept, left)) => Ok(ClaimAnswer::Found(kept.found(left))),
-        }
-    }
-
-    /// A grant, once the replicas have it that must.
-    async fn granted(
-        &self,
-        claim: &Claim,
-        acknowledged: &Value,
-    ) -> Result<ClaimAnswer, StoreError> {
-        if let Err(error) = self.check_wait(acknowledged) {
-            // If this fails too, the claim ends with its lease.
-            let _ = self.ask_release(claim).await;
-            return Err(error);
-        }
-        Ok(ClaimAnswer::Claimed)
-    }
-
-    /// A full server refuses even a claim that would have been refused: what it has is still
-    /// told.
-    async fn look_when_full(&self, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
-        let (answer, _) = self.run(&script::LOOK, key, &[]).await?;
-        match read_pair(answer)? {
-            Some((kept, left)) => Ok(ClaimAnswer::Found(kept.found(left))),
-            None => Err(StoreError::Full),
-        }
-    }
-
-    async fn ask_complete(
-        &self,
-        claim: &Claim,
-        response: &StoredResponse,
-    ) -> Result<Completion, StoreError> {
-        let (key, value) = (self.key(&claim.id), value::of_record(claim, response));
-        let ttl = value::millis(claim.ttl).to_string();
-        let arguments: [&[u8]; 2] = [&value, ttl.as_bytes()];
-        let (answer, acknowledged) = match self.run(&script::COMPLETE, &key, &arguments).await {
-            // The claim stands, and there may be room when it is tried again.
-            Err(StoreError::Full) => {
-                return Err(StoreError::unavailable("the server's memory is full"));
-            }
-            answer => answer?,
-        };
-        match read_pair(answer)? {
-            None => self.check_wait(&acknowledged).map(|()| Completion::Stored),
-            Some((kept, left)) => Ok(Completion::Fenced(kept.found(left))),
-        }
-    }
-
-    async fn ask_release(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        let owner = value::owner_bytes(claim.owner);
-        let key = self.key(&claim.id);
-        let (answer, _) = self.run(&script::RELEASE, &key, &[&owner]).await?;
-        fence(&answer)
-    }
-
-    async fn ask_renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        let owner = value::owner_bytes(claim.owner);
-        let lifetime = value::claim_lifetime(claim).to_string();
-        let key = self.key(&claim.id);
-        let (answer, _) = self
-            .run(&script::RENEW, &key, &[&owner, lifetime.as_bytes()])
-            .await?;
-        fence(&answer)
-    }
-
-    /// Runs a script, and gives its answer and that of the replicas, if they are to be waited for.
-    async fn run(
-        &self,
-        script: &Script,
-        key: &[u8],
-        arguments: &[&[u8]],
-    ) -> Result<(Value, Value), StoreError> {
-        let ran = self.ask_script(script.by_hash(key, arguments)).await;
-        let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
-        match ran {
-            Err(error) if error.kind() == forgotten => {
-                self.ask_script(script.by_code(key, arguments)).await
-            }
-            ran => ran,
-        }
-        .map_err(failed)
-    }
-
-    async fn ask_script(&self, call: Cmd) -> Result<(Value, Value), RedisError> {
-        let link = &self.0.link;
-        if self.0.replicas.is_none() {
-            return Ok((link.one(&call).await?, Value::Nil));
-        }
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.add_command(call);
-        self.add_wait(&mut pipeline);
-        let mut answers = link.several(&pipeline).await?.into_iter();
-        let mut answer = || answers.next().unwrap_or(Value::Nil);
-        Ok((answer().extract_error()?, answer()))
-    }
-
-    /// `WAIT` speaks of everything that this connection has written, also of what an earlier
-    /// call wrote that is now repeated.
-    fn add_wait(&self, pipeline: &mut Pipeline) {
-        if let Some(Replicas { count, limit }) = self.0.replicas {
-            pipeline.cmd("WAIT").arg(count).arg(value::millis(limit));
-        }
-    }
-
-    fn check_wait(&self, acknowledged: &Value) -> Result<(), StoreError> {
-        match (self.0.replicas, acknowledged) {
-            (None, _) => Ok(()),
-            (Some(Replicas { count, .. }), Value::Int(have)) if *have >= i64::from(count) => Ok(()),
-            (Some(Replicas { count, .. }), Value::Int(have)) => Err(StoreError::unavailable(
-                format!("{have} replicas have the write, and {count} are wanted"),
-            )),
-            (Some(_), other) => Err(other
-                .clone()
-                .extract_error()
-                .map_or_else(failed, |_| unexpected())),
-        }
-    }
-
-    /// Whose claim runs under the key, if one does.
-    async fn watch(&self, key: &[u8]) -> Result<Option<[u8; 16]>, StoreError> {
-        let (answer, _) = self.run(&script::WATCH, key, &[]).await?;
-        Ok(read_pair(answer)?.and_then(|(kept, left)| kept.runs_for(left)))
-    }
 }
 
 impl Store for RedisStore {
@@ -421,53 +235,6 @@ impl Notify for RedisStore {
                 }
             }
         })
-    }
-}
-
-/// A value and what is left of it.
-fn read(value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
-    let (Value::BulkString(bytes), Value::Int(left)) = (value, left) else {
-        return Err(unexpected());
-    };
-    Ok((Kept::read(bytes)?, *left))
-}
-
-/// What a script answers: that nothing is in the way any more, or what is.
-fn read_pair(answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
-    let Value::Array(parts) = answer else {
-        return match answer {
-            Value::Int(1) => Ok(None),
-            _ => Err(unexpected()),
-        };
-    };
-    let mut parts = parts.into_iter();
-    match (parts.next(), parts.next()) {
-        (Some(Value::Nil), _) => Ok(None),
-        (Some(found), Some(left)) => read(found, &left).map(Some),
-        _ => Err(unexpected()),
-    }
-}
-
-fn fence(answer: &Value) -> Result<Fence, StoreError> {
-    match answer {
-        Value::Int(1) => Ok(Fence::Passed),
-        Value::Int(0) => Ok(Fence::Fenced),
-        Value::Int(-1) => Err(value::damaged()),
-        _ => Err(unexpected()),
-    }
-}
-
-fn unexpected() -> StoreError {
-    StoreError::unavailable("the server's answer is not one to this question")
-}
-
-/// What an error of the driver or the server means to a caller.
-fn failed(error: RedisError) -> StoreError {
-    match error.code() {
-        Some("OOM") => StoreError::Full,
-        // Something else uses keys under this prefix.
-        Some("WRONGTYPE") => StoreError::unreadable(error),
-        _ => StoreError::unavailable(error),
     }
 }
 

@@ -1,0 +1,314 @@
+//! The example applications as processes that are killed, stopped and told a wrong time, on stores
+//! that outlive them.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+};
+
+use idempotent_tests::{Request, Response, soon};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// An example application that runs.
+struct Process {
+    child: Child,
+    address: SocketAddr,
+}
+
+/// How the applications of a test are started.
+struct Setup {
+    application: &'static str,
+    store: String,
+    folder: TempDir,
+    settings: Vec<(&'static str, &'static str)>,
+}
+
+/// A store that outlives a process.
+#[derive(Clone, Copy)]
+enum Kind {
+    Sqlite,
+    Postgres,
+    Redis,
+}
+
+impl Setup {
+    fn new(application: &'static str, kind: Kind) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let env = |name| std::env::var(name).unwrap_or_else(|_| panic!("{name}: use tests/run"));
+        let store = match kind {
+            Kind::Sqlite => format!("sqlite:{}", folder.path().join("payments.db").display()),
+            Kind::Postgres => env("POSTGRES_URL"),
+            Kind::Redis => env("REDIS_URL"),
+        };
+        Self {
+            application,
+            store,
+            folder,
+            settings: Vec::new(),
+        }
+    }
+
+    fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.settings.push((name, value));
+        self
+    }
+
+    fn start(&self) -> Process {
+        self.start_by(Command::new(built(self.application)))
+    }
+
+    fn start_by(&self, mut command: Command) -> Process {
+        command
+            .env("STORE", &self.store)
+            .env("LISTEN", "127.0.0.1:0")
+            .env("RUST_LOG", "off")
+            .envs(self.settings.iter().copied())
+            .stdout(Stdio::piped());
+        if self.store.starts_with("redis") {
+            command.env("LEDGER", self.folder.path().join("ledger.db"));
+        }
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = lines
+            .find_map(|line| {
+                let line = line.unwrap();
+                let (_, rest) = line.split_once(" listens on http://")?;
+                rest.split(' ').next()?.parse().ok()
+            })
+            .expect("it says where it listens");
+        // Nobody reads on, and it does not mind.
+        std::thread::spawn(move || lines.for_each(drop));
+        Process { child, address }
+    }
+}
+
+impl Process {
+    fn pay(&self, user: &str) -> Request {
+        let payment = json!({ "user": user, "amount": 100, "currency": "USD" });
+        Request::new(self.address, "POST", "/payments")
+            .header("authorization", format!("Bearer {user}"))
+            .key("one payment")
+            .json(&payment)
+    }
+
+    async fn payments(&self, user: &str) -> Vec<Value> {
+        let list = Request::new(self.address, "GET", "/payments");
+        let list = list.header("authorization", format!("Bearer {user}"));
+        let list = list.send().await;
+        assert_eq!(list.status, 200, "{list:?}");
+        list.json().as_array().unwrap().clone()
+    }
+
+    /// As `kill -9` does.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The program, built as the tests are.
+fn built(application: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "-q", "--locked"])
+            .args(["-p", "axum-payments", "-p", "actix-payments"])
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
+            .status()
+            .unwrap();
+        assert!(built.success(), "the examples are built");
+        // This test is `<profile>/deps/<name>`.
+        let test = std::env::current_exe().unwrap();
+        test.ancestors().nth(2).unwrap().to_owned()
+    });
+    folder.join(application)
+}
+
+/// A caller that no other test and no earlier run has.
+fn somebody() -> String {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    format!("user-{}-{}", std::process::id(), now.as_nanos())
+}
+
+/// Sends it until it is answered otherwise than that it runs.
+async fn settled(request: &Request) -> Response {
+    soon("the claim ends", async {
+        loop {
+            let response = request.send().await;
+            if response.status != 409 {
+                return response;
+            }
+            response.assert_problem(409, "in-flight");
+        }
+    })
+    .await
+}
+
+/// Sends it until it is told that the operation runs.
+async fn is_running(request: &Request) -> Response {
+    soon("the operation runs", async {
+        loop {
+            let response = request.send().await;
+            if response.status == 409 {
+                response.assert_problem(409, "in-flight");
+                return response;
+            }
+            assert_eq!(response.status, 503, "{response:?}");
+        }
+    })
+    .await
+}
+
+async fn killed_in_mid_handler(setup: Setup) {
+    let setup = setup.with("LEASE", "3s");
+    let user = somebody();
+    let first = setup.start();
+    let slow = first.pay(&user).header("x-demo-delay-ms", "60000");
+    let _connection = slow.open().await;
+    // The same request: whichever comes first holds the claim.
+    let running = slow.clone();
+    let running = tokio::spawn(async move { is_running(&running).await });
+    soon("the operation runs", running).await.unwrap();
+    first.kill();
+
+    let second = setup.start();
+    let retry = second.pay(&user);
+    let refused = retry.send().await;
+    refused.assert_problem(409, "in-flight");
+    let after = String::from_utf8_lossy(refused.header("retry-after").unwrap()).into_owned();
+    assert!(
+        matches!(&after[..], "1" | "2" | "3"),
+        "not beyond the lease: {after}"
+    );
+    let paid = settled(&retry).await;
+    paid.assert_first(201);
+    retry.send().await.assert_replay_of(&paid);
+    assert_eq!(second.payments(&user).await.len(), 1);
+}
+
+async fn stopped_past_its_lease(setup: Setup) {
+    let in_one_database = !setup.store.starts_with("redis");
+    let setup = setup.with("LEASE", "1s");
+    let user = somebody();
+    let (stopped, other) = (setup.start(), setup.start());
+    let slow = stopped.pay(&user).header("x-demo-delay-ms", "3000");
+    let mut connection = slow.open().await;
+    let retry = other.pay(&user).header("x-demo-fail", "before-effect-503");
+    // It frees the key again where it was first.
+    is_running(&retry).await;
+    stopped.signal("-STOP");
+    let retry = other.pay(&user);
+    let winner = settled(&retry).await;
+    winner.assert_first(201);
+    stopped.signal("-CONT");
+    connection.response().await.assert_replay_of(&winner);
+    retry.send().await.assert_replay_of(&winner);
+    let payments = other.payments(&user).await.len();
+    if in_one_database {
+        assert_eq!(payments, 1);
+    } else {
+        // With the ledger elsewhere, and `rerun`, whoever comes back from the dead pays.
+        assert!((1..=2).contains(&payments), "{payments}");
+    }
+}
+
+async fn clocks_ten_minutes_apart(setup: Setup) {
+    let setup = setup.with("TTL", "5m").with("LEASE", "30s");
+    let user = somebody();
+    let here = setup.start();
+    let mut command = Command::new("faketime");
+    command
+        .args(["-f", "+10m"])
+        .arg(built(setup.application))
+        .env("DONT_FAKE_MONOTONIC", "1");
+    let ahead = setup.start_by(command);
+    let paid = here.pay(&user).send().await;
+    paid.assert_first(201);
+    ahead.pay(&user).send().await.assert_replay_of(&paid);
+
+    let other = somebody();
+    let slow = here.pay(&other).header("x-demo-delay-ms", "2000");
+    let mut connection = slow.open().await;
+    let retry = ahead.pay(&other).header("x-demo-fail", "before-effect-503");
+    let refused = is_running(&retry).await;
+    assert_eq!(refused.header("retry-after"), Some(&b"1"[..]));
+    let paid = connection.response().await;
+    paid.assert_first(201);
+    ahead.pay(&other).send().await.assert_replay_of(&paid);
+    for user in [&user, &other] {
+        assert_eq!(ahead.payments(user).await.len(), 1);
+    }
+}
+
+macro_rules! on_each_store {
+    ($($application:ident is $name:literal),*; $($test:ident),*) => {
+        $(mod $application {
+            mod sqlite {
+                $(#[tokio::test]
+                async fn $test() {
+                    use crate::{Kind, Setup};
+                    crate::$test(Setup::new($name, Kind::Sqlite)).await;
+                })*
+            }
+            crate::on_each_server!($name; $($test),*);
+        })*
+    };
+}
+
+macro_rules! on_each_server {
+    ($name:literal; $($test:ident),*) => {
+        mod postgres {
+            $(#[tokio::test]
+            #[ignore = "needs a PostgreSQL server: POSTGRES_URL, or tests/run"]
+            async fn $test() {
+                use crate::{Kind, Setup};
+                crate::$test(Setup::new($name, Kind::Postgres)).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test]
+            #[ignore = "needs a Redis server: REDIS_URL, or tests/run"]
+            async fn $test() {
+                use crate::{Kind, Setup};
+                crate::$test(Setup::new($name, Kind::Redis)).await;
+            })*
+        }
+    };
+}
+use on_each_server;
+
+on_each_store!(
+    axum_payments is "axum-payments", actix_payments is "actix-payments";
+    killed_in_mid_handler, stopped_past_its_lease
+);
+
+/// One machine has one clock, and SQLite's file is on it: this is about servers.
+mod clocks {
+    mod axum_payments {
+        crate::on_each_server!("axum-payments"; clocks_ten_minutes_apart);
+    }
+    mod actix_payments {
+        crate::on_each_server!("actix-payments"; clocks_ten_minutes_apart);
+    }
+}

@@ -2,7 +2,7 @@
 //! is final.
 
 #![cfg(all(feature = "near-cache", feature = "memory", feature = "store-contract"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::unchecked_time_subtraction)]
 
 use std::{
     any::Any,

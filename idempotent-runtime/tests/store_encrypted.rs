@@ -270,7 +270,7 @@ async fn a_record_opens_only_in_its_own_place() {
 
     let forged = MemoryStore::default();
     let other_request = with(first, |claim| {
-        claim.fingerprint = Fingerprint::from_bytes([8; 32])
+        claim.fingerprint = Fingerprint::from_bytes([8; 32]);
     });
     plant(&forged, &other_request, &held).await;
     let forged = Encrypted::new(forged, key(1));
@@ -362,26 +362,21 @@ async fn an_id_that_cannot_be_read_is_never_granted() {
 /// The memory store reserves what a record may take. One that takes all of it must fit.
 #[tokio::test]
 async fn a_claim_reserves_what_sealing_adds() {
-    let reserved = |bytes| async move {
-        let memory = MemoryStore::builder().max_bytes(bytes).build();
+    let claim = with(claim_of("k", 1), |claim| claim.max_response = 1000);
+    let plain = MemoryStore::default();
+    plain.claim(&claim).await.unwrap();
+    let sealed = plain.bytes() + 57;
+    for (max_bytes, fits) in [(sealed, true), (sealed - 1, false)] {
+        let memory = MemoryStore::builder().max_bytes(max_bytes).build();
         let store = Encrypted::new(memory, key(1));
-        let claim = with(claim_of("k", 1), |claim| claim.max_response = 1000);
         let answer = store.claim(&claim).await;
-        (store.inner().bytes(), answer)
-    };
-    let (plain, _) = {
-        let memory = MemoryStore::default();
-        let claim = with(claim_of("k", 1), |claim| claim.max_response = 1000);
-        memory.claim(&claim).await.unwrap();
-        (memory.bytes(), ())
-    };
-    let (sealed, answer) = reserved(1 << 20).await;
-    assert_eq!(answer.unwrap(), ClaimAnswer::Claimed);
-    assert_eq!(sealed, plain + 57);
-    assert!(matches!(
-        reserved(sealed - 1).await.1,
-        Err(StoreError::Full)
-    ));
+        match answer {
+            Ok(ClaimAnswer::Claimed) => assert!(fits),
+            Err(StoreError::Full) => assert!(!fits),
+            answer => panic!("{answer:?}"),
+        }
+        assert_eq!(store.inner().bytes(), if fits { sealed } else { 0 });
+    }
     // All the room there is.
     let endless = with(claim_of("k", 1), |claim| claim.max_response = u64::MAX);
     let store = Encrypted::new(MemoryStore::default(), key(1));

@@ -2,7 +2,7 @@
 //! is final.
 
 #![cfg(all(feature = "near-cache", feature = "memory", feature = "store-contract"))]
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::unchecked_time_subtraction)]
 
 use std::{
     any::Any,
@@ -248,7 +248,7 @@ async fn what_this_process_has_completed_is_answered_without_asking() {
     asked.clock.advance(SECOND);
     // Its own owner, another one, one that asks for something else, one that takes over.
     let other = with(claim_of("k", 2), |claim| {
-        claim.fingerprint = Fingerprint::NONE
+        claim.fingerprint = Fingerprint::NONE;
     });
     let successor = with(claim_of("k", 3), |claim| claim.takes_over = true);
     for again in [first, claim_of("k", 2), other, successor] {

@@ -17,14 +17,14 @@ use crate::core::{
 /// traffic learns nothing of what the API answered.
 ///
 /// ```
-/// use idempotent_runtime::{Encrypted, MemoryStore, SealingKey};
+/// use idempotent_runtime::{Encrypted, SealingKey, SealingKeyError, Store};
 ///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # let store = MemoryStore::default();
-/// # let from_vault = || "9f1b0c5e7a2d4f6083b5c7d9e1f30527496b8dafc1e3052749fb1d3f5a7c9e0b";
-/// let key: SealingKey = from_vault().parse()?;
-/// let store = Encrypted::new(store, key);
-/// # Ok(()) }
+/// /// `secret` is what `openssl rand -hex 32` has printed, from where the service's secrets are.
+/// fn sealed<S: Store>(store: S, secret: &str) -> Result<Encrypted<S>, SealingKeyError> {
+///     Ok(Encrypted::new(store, secret.parse()?))
+/// }
+/// # let _: SealingKey = "9f1b0c5e7a2d4f6083b5c7d9e1f30527496b8dafc1e3052749fb1d3f5a7c9e0b".parse()?;
+/// # Ok::<(), SealingKeyError>(())
 /// ```
 ///
 /// # What is hidden, and what is not
@@ -74,7 +74,7 @@ use crate::core::{
 ///
 /// A record grows by 57 bytes. What a claim asks the store to reserve grows by as much.
 ///
-/// A call that is dropped has happened as far as it has in the store behind.
+/// A call that is dropped before it answers has happened as far as it has in the store behind.
 #[derive(Clone)]
 pub struct Encrypted<S> {
     store: S,

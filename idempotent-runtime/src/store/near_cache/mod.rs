@@ -21,9 +21,12 @@ use crate::{
 /// no round trip.
 ///
 /// ```
-/// use idempotent_runtime::{Claim, Fingerprint, Key, MemoryStore, NearCache, OwnerToken, RecordId,
-///     Scope, Store, StoredResponse, store::{ClaimAnswer, Found}};
+/// # #[cfg(feature = "memory")] use idempotent_runtime::MemoryStore;
+/// use idempotent_runtime::{Claim, Fingerprint, Key, NearCache, OwnerToken, RecordId, Scope, Store,
+///     StoredResponse, store::{ClaimAnswer, Found}};
 ///
+/// # #[cfg(not(feature = "memory"))] fn main() {}
+/// # #[cfg(feature = "memory")]
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let shared = MemoryStore::default();
 /// // `shared` is the store that all processes have in common.
@@ -55,7 +58,7 @@ use crate::{
 ///
 /// # Memory
 ///
-/// At most `max_bytes`, of records and the bookkeeping for them, about 400 bytes each. The record
+/// At most `max_bytes`, of records and the bookkeeping for them, about 450 bytes each. The record
 /// that came first goes first; to drop one is safe, because the store has it. Beside that, about
 /// 100 bytes for each handler that runs.
 ///

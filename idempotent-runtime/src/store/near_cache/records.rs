@@ -23,8 +23,9 @@ use crate::{
 };
 
 const SHARDS: usize = 64;
-/// What a record takes beside its response: its place in the map and in the order of arrival.
-const ENTRY_BYTES: u64 = 384;
+/// What a record takes beside its response: its place in the map and in the order of arrival, and
+/// what is left free in both when they have just grown.
+const ENTRY_BYTES: u64 = 448;
 /// How many runs a shard takes note of: far more than handlers run at a time. A shard with so
 /// many forgets them all, which costs a few round trips.
 const MAX_RUNS: usize = 1024;

@@ -40,7 +40,7 @@ async fn renew(state: Arc<RunState>) {
     let mut pause = regular;
     loop {
         sleep(pause).await;
-        let renewal = Arc::clone(&state.runtime.0.store).renew(claim);
+        let renewal = state.runtime.0.store.renew(claim);
         pause = match timeout(regular, renewal).await {
             Ok(Ok(Fence::Passed)) => regular,
             // Not lost, but ended by this very run.

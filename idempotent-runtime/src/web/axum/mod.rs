@@ -111,29 +111,37 @@ where
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let (mut parts, mut body) = request.into_parts();
-        let mut kind = look::<SCOPE, KEYED>(&mut parts).map_err(problem)?;
-        if let CallKind::Keyed(keyed) = &mut kind {
-            let limited;
-            (parts, limited) = Request::from_parts(parts, body)
-                .with_limited_body()
-                .into_parts();
-            keyed.body = match read(limited).await {
-                Ok(body) => body,
-                Err(error) if is_over_limit(&error) => return Err(problem(body_too_large(keyed))),
-                // The client went away, or sent what is no body.
-                Err(error) => {
-                    return Err((StatusCode::BAD_REQUEST, error.to_string()).into_response());
-                }
-            };
-            body = Body::from(keyed.body.clone());
-        }
-        let request = Request::from_parts(parts, body);
+        let (kind, request) = receive::<SCOPE, KEYED>(request).await?;
         let args = T::from_request(request, state)
             .await
             .map_err(IntoResponse::into_response)?;
         Ok(call(kind, args))
     }
+}
+
+/// Looks at a request, and has its body in hand where it counts. In a function of its own, so
+/// that the caller's future has no room for what is over when the extractors run.
+async fn receive<const SCOPE: u64, const KEYED: bool>(
+    request: Request,
+) -> Result<(CallKind, Request), Response> {
+    let (mut parts, mut body) = request.into_parts();
+    let mut kind = look::<SCOPE, KEYED>(&mut parts).map_err(problem)?;
+    if let CallKind::Keyed(keyed) = &mut kind {
+        let limited;
+        (parts, limited) = Request::from_parts(parts, body)
+            .with_limited_body()
+            .into_parts();
+        keyed.body = match read(limited).await {
+            Ok(body) => body,
+            Err(error) if is_over_limit(&error) => return Err(problem(body_too_large(keyed))),
+            // The client went away, or sent what is no body.
+            Err(error) => {
+                return Err((StatusCode::BAD_REQUEST, error.to_string()).into_response());
+            }
+        };
+        body = Body::from(keyed.body.clone());
+    }
+    Ok((kind, Request::from_parts(parts, body)))
 }
 
 /// A handler none of whose arguments takes the body: it is not read, and not part of the

@@ -10,7 +10,11 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, PAUSES, lease::renewing, release_later, spawn};
+use super::{
+    Answer, PAUSES,
+    lease::{renewal, renewing},
+    release_later, spawn,
+};
 use crate::{
     core::{
         protocol::{self, Conclusion, Decision, Ending, Found, PANIC_STATUS},
@@ -83,8 +87,8 @@ pub(crate) async fn execute<R: Recordable>(
     guard: RunGuard,
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> Result<R, Answer> {
-    let state = Arc::clone(&guard.state);
-    renewing(&state, pin!(run(guard, handler))).await
+    let renewal = renewal(&guard.state);
+    renewing(renewal, pin!(run(guard, handler))).await
 }
 
 async fn run<R: Recordable>(
@@ -227,8 +231,8 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
             );
             guard.report(Outcome::CompletionDelayed);
             spawn(async move {
-                let state = Arc::clone(&guard.state);
-                renewing(&state, pin!(complete_later(guard, response, outcome))).await;
+                let renewal = renewal(&guard.state);
+                renewing(renewal, pin!(complete_later(guard, response, outcome))).await;
             });
             None
         }

@@ -1,6 +1,7 @@
 //! `Idempotency`: what the application sets up once, and every protected handler finds.
 
 use std::{
+    any::Any,
     fmt,
     future::Future,
     pin::Pin,
@@ -8,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -21,7 +23,10 @@ use crate::{
     },
     event::{Event, Outcome},
     reconcile::{LostRun, Reconciled, Reconciler},
-    store::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional},
+    store::{
+        ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional,
+        memory::MemoryStore,
+    },
     web::RequestHead,
 };
 
@@ -41,7 +46,7 @@ use crate::{
 pub struct Idempotency(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
-    pub(crate) store: Arc<dyn AnyStore>,
+    pub(crate) store: Box<dyn AnyStore>,
     pub(crate) namespace: String,
     pub(crate) problems: ProblemSettings,
     scopes: Vec<NamedScope>,
@@ -70,7 +75,7 @@ struct NamedScope {
 /// Sets up an [`Idempotency`].
 #[must_use]
 pub struct IdempotencyBuilder {
-    store: Arc<dyn AnyStore>,
+    store: Box<dyn AnyStore>,
     namespace: String,
     problems: ProblemSettings,
     scopes: Vec<NamedScope>,
@@ -85,7 +90,7 @@ impl Idempotency {
     /// A runtime over this store.
     pub fn builder(store: impl Store) -> IdempotencyBuilder {
         IdempotencyBuilder {
-            store: Arc::new(store),
+            store: Box::new(Arc::new(store)),
             namespace: String::new(),
             problems: ProblemSettings::default(),
             scopes: Vec::new(),
@@ -423,66 +428,103 @@ impl fmt::Display for Joined<'_> {
     }
 }
 
-pub(crate) type StoreFuture<T> =
-    Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'static>>;
+/// A question to a store, which owns what it needs, so that it can be finished elsewhere when its
+/// request is dropped.
+pub(crate) enum StoreFuture<T> {
+    /// The memory store's answer: it has nothing to wait for, so nothing is put on the heap.
+    Answered(Option<Result<T, StoreError>>),
+    Asked(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>),
+}
 
-/// A [`Store`] whose type is forgotten. Its futures own what they need, so that one can be
-/// finished elsewhere when its request is dropped.
+impl<T> StoreFuture<T> {
+    fn answered(answer: Result<T, StoreError>) -> Self {
+        Self::Answered(Some(answer))
+    }
+}
+
+// The answer is never pinned, and the box is pinned by itself.
+impl<T> Unpin for StoreFuture<T> {}
+
+impl<T> Future for StoreFuture<T> {
+    type Output = Result<T, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut *self {
+            Self::Answered(answer) => Poll::Ready(answer.take().expect("polled until it is ready")),
+            Self::Asked(asked) => asked.as_mut().poll(context),
+        }
+    }
+}
+
+/// A [`Store`] whose type is forgotten.
 pub(crate) trait AnyStore: Send + Sync {
-    fn claim(self: Arc<Self>, claim: Claim) -> StoreFuture<ClaimAnswer>;
-    fn complete(self: Arc<Self>, claim: Claim, response: StoredResponse)
-    -> StoreFuture<Completion>;
-    fn release(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence>;
-    fn renew(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence>;
+    fn claim(&self, claim: &Claim) -> StoreFuture<ClaimAnswer>;
+    fn complete(&self, claim: &Claim, response: &StoredResponse) -> StoreFuture<Completion>;
+    fn release(&self, claim: Claim) -> StoreFuture<Fence>;
+    fn renew(&self, claim: Claim) -> StoreFuture<Fence>;
     fn needs_lease(&self) -> bool;
     fn abandon(&self, claim: &Claim);
     fn as_notify(&self) -> Option<&dyn Notify>;
     fn as_transactional(&self) -> Option<&dyn Transactional>;
 }
 
-impl<S: Store> AnyStore for S {
-    fn claim(self: Arc<Self>, claim: Claim) -> StoreFuture<ClaimAnswer> {
-        Box::pin(async move {
-            Store::claim(&*self, &claim)
-                .await
-                .and_then(ClaimAnswer::readable)
-        })
+impl<S: Store> AnyStore for Arc<S> {
+    fn claim(&self, claim: &Claim) -> StoreFuture<ClaimAnswer> {
+        if let Some(memory) = as_memory(&**self) {
+            let answer = memory.claim_now(claim);
+            return StoreFuture::answered(answer.and_then(ClaimAnswer::readable));
+        }
+        let (store, claim) = (Self::clone(self), *claim);
+        StoreFuture::Asked(Box::pin(async move {
+            let answer = store.as_ref().claim(&claim).await;
+            answer.and_then(ClaimAnswer::readable)
+        }))
     }
 
-    fn complete(
-        self: Arc<Self>,
-        claim: Claim,
-        response: StoredResponse,
-    ) -> StoreFuture<Completion> {
-        Box::pin(async move {
-            let completion = Store::complete(&*self, &claim, &response).await;
+    fn complete(&self, claim: &Claim, response: &StoredResponse) -> StoreFuture<Completion> {
+        if let Some(memory) = as_memory(&**self) {
+            let completion = memory.complete_now(claim, response);
+            return StoreFuture::answered(completion.readable());
+        }
+        let (store, claim, response) = (Self::clone(self), *claim, response.clone());
+        StoreFuture::Asked(Box::pin(async move {
+            let completion = store.as_ref().complete(&claim, &response).await;
             completion.and_then(Completion::readable)
-        })
+        }))
     }
 
-    fn release(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence> {
-        Box::pin(async move { Store::release(&*self, &claim).await })
+    fn release(&self, claim: Claim) -> StoreFuture<Fence> {
+        let store = Self::clone(self);
+        StoreFuture::Asked(Box::pin(
+            async move { store.as_ref().release(&claim).await },
+        ))
     }
 
-    fn renew(self: Arc<Self>, claim: Claim) -> StoreFuture<Fence> {
-        Box::pin(async move { Store::renew(&*self, &claim).await })
+    fn renew(&self, claim: Claim) -> StoreFuture<Fence> {
+        let store = Self::clone(self);
+        StoreFuture::Asked(Box::pin(async move { store.as_ref().renew(&claim).await }))
     }
 
     fn needs_lease(&self) -> bool {
-        Store::needs_lease(self)
+        self.as_ref().needs_lease()
     }
 
     fn abandon(&self, claim: &Claim) {
-        Store::abandon(self, claim);
+        self.as_ref().abandon(claim);
     }
 
     fn as_notify(&self) -> Option<&dyn Notify> {
-        Store::as_notify(self)
+        self.as_ref().as_notify()
     }
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
-        Store::as_transactional(self)
+        self.as_ref().as_transactional()
     }
+}
+
+/// Known while compiling: of any other store nothing is left of it.
+fn as_memory<S: Store>(store: &S) -> Option<&MemoryStore> {
+    (store as &dyn Any).downcast_ref()
 }
 
 impl fmt::Debug for Idempotency {

@@ -262,17 +262,15 @@ async fn clocks_ten_minutes_apart(setup: Setup) {
 }
 
 macro_rules! on_each_store {
-    ($($application:ident is $name:literal),*; $($test:ident),*) => {
-        $(mod $application {
-            mod sqlite {
-                $(#[tokio::test]
-                async fn $test() {
-                    use crate::{Kind, Setup};
-                    crate::$test(Setup::new($name, Kind::Sqlite)).await;
-                })*
-            }
-            crate::on_each_server!($name; $($test),*);
-        })*
+    ($name:literal; $($test:ident),*) => {
+        mod sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                use crate::{Kind, Setup};
+                crate::$test(Setup::new($name, Kind::Sqlite)).await;
+            })*
+        }
+        crate::on_each_server!($name; $($test),*);
     };
 }
 
@@ -296,18 +294,22 @@ macro_rules! on_each_server {
         }
     };
 }
-use on_each_server;
+use {on_each_server, on_each_store};
 
-on_each_store!(
-    axum_payments is "axum-payments", actix_payments is "actix-payments";
-    killed_in_mid_handler, stopped_past_its_lease
-);
+mod axum_payments {
+    crate::on_each_store!("axum-payments"; killed_in_mid_handler, stopped_past_its_lease);
+}
+
+mod actix_payments {
+    crate::on_each_store!("actix-payments"; killed_in_mid_handler, stopped_past_its_lease);
+}
 
 /// One machine has one clock, and SQLite's file is on it: this is about servers.
 mod clocks {
     mod axum_payments {
         crate::on_each_server!("axum-payments"; clocks_ten_minutes_apart);
     }
+
     mod actix_payments {
         crate::on_each_server!("actix-payments"; clocks_ten_minutes_apart);
     }

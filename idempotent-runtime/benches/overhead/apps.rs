@@ -22,6 +22,8 @@ const BODY: &str = r#"{"user":"alice","amount":100,"currency":"USD"}"#;
 pub(crate) enum Path {
     /// The handler without the attribute, in a router without the layer.
     Bare,
+    /// The same, and the request has a key, as those of a client that wants protection do.
+    BareKeyed,
     /// The handler without the attribute, in a router with the layer: what axum takes for any
     /// layer at all, and for finding the runtime. In actix-web, with the app data.
     Installed,
@@ -34,8 +36,9 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 6] = [
         Self::Bare,
+        Self::BareKeyed,
         Self::Installed,
         Self::First,
         Self::Replay,
@@ -45,6 +48,7 @@ impl Path {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Bare => "bare",
+            Self::BareKeyed => "bare, with a key",
             Self::Installed => "installed",
             Self::First => "first",
             Self::Replay => "replay",
@@ -107,7 +111,7 @@ impl App {
             .with_state(());
         let send = move |runtime: &tokio::runtime::Runtime, path, requests| {
             let app = match path {
-                Path::Bare => &bare,
+                Path::Bare | Path::BareKeyed => &bare,
                 Path::Installed => &installed,
                 Path::First | Path::Replay | Path::NoKey => &protected,
             };
@@ -175,7 +179,7 @@ impl App {
                     }
                     let request = request.to_request();
                     let response: ServiceResponse = match path {
-                        Path::Bare => bare.call(request).await,
+                        Path::Bare | Path::BareKeyed => bare.call(request).await,
                         Path::Installed => installed.call(request).await,
                         Path::First | Path::Replay | Path::NoKey => protected.call(request).await,
                     }
@@ -210,12 +214,10 @@ impl App {
 /// A key as clients send it: 36 characters.
 fn key(path: Path) -> Option<String> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
-    match path {
-        Path::First => {
-            let next = NEXT.fetch_add(1, Ordering::Relaxed);
-            Some(format!("{next:08x}-0000-4000-8000-000000000000"))
-        }
-        Path::Replay => Some("00000000-0000-4000-8000-000000000000".to_owned()),
-        Path::Bare | Path::Installed | Path::NoKey => None,
-    }
+    let number = match path {
+        Path::First | Path::BareKeyed => NEXT.fetch_add(1, Ordering::Relaxed),
+        Path::Replay => 0,
+        Path::Bare | Path::Installed | Path::NoKey => return None,
+    };
+    Some(format!("{number:08x}-0000-4000-8000-000000000000"))
 }

@@ -41,7 +41,8 @@ impl Key {
     /// them fit.
     pub fn from_header(value: &[u8]) -> Result<Self, KeyError> {
         if let [b'#'..=b'~' | b'!', rest @ ..] = value
-            && rest.iter().all(u8::is_ascii_graphic)
+            // To the end in any case: without a way out the loop looks at many bytes at once.
+            && rest.iter().fold(true, |all, byte| all & byte.is_ascii_graphic())
             && let Ok(text) = std::str::from_utf8(value)
         {
             return Self::from_text(Cow::Borrowed(text));

@@ -154,10 +154,11 @@ impl Claim {
 /// BLAKE3 over a tuple whose every field is preceded by its length, so that no two tuples of the
 /// same arity are the same bytes.
 ///
-/// Short fields are gathered and hashed in one go: an incremental hasher is two kilobytes to set
-/// up, more than most tuples.
+/// Fields are gathered, without a heap allocation, and hashed in one go: an incremental hasher is
+/// two kilobytes to set up, more than most tuples.
 pub(crate) struct TupleHasher {
-    gathered: Vec<u8>,
+    gathered: [u8; CHUNK],
+    length: usize,
     long: Option<Box<blake3::Hasher>>,
 }
 
@@ -167,44 +168,55 @@ const CHUNK: usize = 1024;
 impl TupleHasher {
     pub(crate) fn new() -> Self {
         Self {
-            gathered: Vec::with_capacity(256),
+            gathered: [0; CHUNK],
+            length: 0,
             long: None,
         }
     }
 
     pub(crate) fn field(&mut self, field: &[u8]) {
-        self.length(field.len());
+        self.push_length(field.len());
         self.push(field);
     }
 
     /// One field, in parts.
     pub(crate) fn joined_field(&mut self, parts: &[&str]) {
-        self.length(parts.iter().map(|part| part.len()).sum());
+        self.push_length(parts.iter().map(|part| part.len()).sum());
         for part in parts {
             self.push(part.as_bytes());
         }
     }
 
-    pub(crate) fn finish(self) -> [u8; 32] {
-        match self.long {
-            None => blake3::hash(&self.gathered),
-            Some(mut long) => long.update(&self.gathered).finalize(),
+    pub(crate) fn finish(&mut self) -> [u8; 32] {
+        let gathered = &self.gathered[..self.length];
+        match &mut self.long {
+            None => blake3::hash(gathered),
+            Some(long) => long.update(gathered).finalize(),
         }
         .into()
     }
 
-    fn length(&mut self, length: usize) {
+    fn push_length(&mut self, length: usize) {
         self.push(&(length as u64).to_le_bytes());
     }
 
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
-        if self.gathered.len() + bytes.len() <= CHUNK {
-            self.gathered.extend_from_slice(bytes);
-            return;
+        let end = self.length + bytes.len();
+        if let Some(room) = self.gathered.get_mut(self.length..end) {
+            room.copy_from_slice(bytes);
+            self.length = end;
+        } else {
+            self.spill(bytes);
         }
+    }
+
+    /// Out of the way, so that `push` is small enough to be a part of whoever calls it.
+    #[cold]
+    fn spill(&mut self, bytes: &[u8]) {
         let long = self.long.get_or_insert_default();
-        long.update(&self.gathered).update(bytes);
-        self.gathered.clear();
+        long.update(&self.gathered[..self.length]).update(bytes);
+        self.length = 0;
     }
 }
 

@@ -78,8 +78,7 @@ impl StoredResponse {
             .map_err(|_| DecodeError::Malformed)?;
         let headers = rest.get(..headers_len).ok_or(DecodeError::Malformed)?;
         let mut fields = Fields(headers);
-        while fields.next().is_some() {}
-        if !fields.0.is_empty() {
+        if !fields.all(|(name, _)| std::str::from_utf8(name).is_ok()) || !fields.0.is_empty() {
             return Err(DecodeError::Malformed);
         }
         let body_start = PREFIX + headers_len;
@@ -109,6 +108,13 @@ impl StoredResponse {
 
     /// The kept headers in their order: names, and values as bytes.
     pub fn headers(&self) -> impl Iterator<Item = (&str, Bytes)> {
+        // What is no text was refused by `decode`, and `new` takes none.
+        self.raw_headers()
+            .filter_map(|(name, value)| Some((std::str::from_utf8(name).ok()?, value)))
+    }
+
+    /// [`headers`](Self::headers), for who looks at a name's bytes by itself.
+    pub(crate) fn raw_headers(&self) -> impl Iterator<Item = (&[u8], Bytes)> {
         Fields(&self.encoded[PREFIX..self.body_start])
             .map(|(name, value)| (name, self.encoded.slice_ref(value)))
     }
@@ -205,7 +211,7 @@ impl std::error::Error for DecodeError {}
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = (&'a str, &'a [u8]);
+    type Item = (&'a [u8], &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
         let (name_len, rest) = self.0.split_first_chunk()?;
@@ -213,7 +219,6 @@ impl<'a> Iterator for Fields<'a> {
         let (value_len, rest) = rest.split_first_chunk()?;
         let value_len = usize::try_from(u32::from_le_bytes(*value_len)).ok()?;
         let (value, rest) = rest.split_at_checked(value_len)?;
-        let name = std::str::from_utf8(name).ok()?;
         self.0 = rest;
         Some((name, value))
     }

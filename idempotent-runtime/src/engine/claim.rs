@@ -172,7 +172,7 @@ struct Claiming<'a> {
 
 impl<'a> Claiming<'a> {
     fn new(inner: &'a Arc<Inner>, claim: &'a Claim) -> Self {
-        let answer = Some(Arc::clone(&inner.store).claim(*claim));
+        let answer = Some(inner.store.claim(claim));
         Self {
             inner,
             claim,
@@ -186,7 +186,7 @@ impl Future for Claiming<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let answer = self.answer.as_mut().expect("polled until it is ready");
-        let answer = std::task::ready!(answer.as_mut().poll(context));
+        let answer = std::task::ready!(Pin::new(answer).poll(context));
         self.answer = None;
         Poll::Ready(answer)
     }

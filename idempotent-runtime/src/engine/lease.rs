@@ -10,13 +10,17 @@ use tokio::time::{sleep, timeout};
 
 use crate::{execution::RunState, store::Fence};
 
-/// Drives a run, and renews its lease beside it where the store needs one.
+/// What renews the lease of a run, where the store needs one.
+pub(super) fn renewal(state: &Arc<RunState>) -> Option<Pin<Box<impl Future<Output = ()> + use<>>>> {
+    let needs_lease = state.runtime.0.store.needs_lease();
+    needs_lease.then(|| Box::pin(renew(Arc::clone(state))))
+}
+
+/// Drives a run, and renews its lease beside it.
 pub(super) async fn renewing<T>(
-    state: &Arc<RunState>,
+    mut renewal: Option<Pin<Box<impl Future<Output = ()>>>>,
     mut run: Pin<&mut impl Future<Output = T>>,
 ) -> T {
-    let needs_lease = state.runtime.0.store.needs_lease();
-    let mut renewal = needs_lease.then(|| Box::pin(renew(Arc::clone(state))));
     poll_fn(|context| {
         let poll = run.as_mut().poll(context);
         if poll.is_pending()
@@ -40,7 +44,7 @@ async fn renew(state: Arc<RunState>) {
     let mut pause = regular;
     loop {
         sleep(pause).await;
-        let renewal = Arc::clone(&state.runtime.0.store).renew(claim);
+        let renewal = state.runtime.0.store.renew(claim);
         pause = match timeout(regular, renewal).await {
             Ok(Ok(Fence::Passed)) => regular,
             // Not lost, but ended by this very run.

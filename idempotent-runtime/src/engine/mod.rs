@@ -52,7 +52,7 @@ fn release_later(inner: Arc<Inner>, claim: Claim) -> impl Future<Output = ()> + 
         let [mut pause, longest] = PAUSES;
         let deadline = Instant::now() + claim.lease;
         while Instant::now() < deadline {
-            if Arc::clone(&inner.store).release(claim).await.is_ok() {
+            if inner.store.release(claim).await.is_ok() {
                 return;
             }
             sleep(pause).await;

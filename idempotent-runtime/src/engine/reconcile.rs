@@ -2,7 +2,11 @@
 
 use std::{pin::pin, sync::Arc};
 
-use super::{Answer, Begun, RunGuard, lease::renewing, run};
+use super::{
+    Answer, Begun, RunGuard,
+    lease::{renewal, renewing},
+    run,
+};
 use crate::{
     core::{policy::OnLost, problem::Problem},
     event::Outcome,
@@ -24,7 +28,7 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
                 key: key.as_str().map(str::to_owned),
                 caller,
             };
-            renewing(&state, pin!(ask(lost))).await
+            renewing(renewal(&state), pin!(ask(lost))).await
         }
     };
     match (reconciled, policy.on_lost) {

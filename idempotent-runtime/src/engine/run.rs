@@ -10,7 +10,11 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-use super::{Answer, PAUSES, lease::renewing, release_later, spawn};
+use super::{
+    Answer, PAUSES,
+    lease::{renewal, renewing},
+    release_later, spawn,
+};
 use crate::{
     core::{
         protocol::{self, Conclusion, Decision, Ending, Found, May, PANIC_STATUS},
@@ -49,8 +53,8 @@ impl RunGuard {
         self.state.claimed().claim
     }
 
-    fn store(&self) -> Arc<dyn AnyStore> {
-        Arc::clone(&self.state.runtime.0.store)
+    fn store(&self) -> &dyn AnyStore {
+        &*self.state.runtime.0.store
     }
 
     fn report(&self, outcome: Outcome) {
@@ -87,8 +91,8 @@ pub(crate) async fn execute<R: Recordable>(
     guard: RunGuard,
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> Result<R, Answer> {
-    let state = Arc::clone(&guard.state);
-    renewing(&state, pin!(run(guard, handler))).await
+    let renewal = renewal(&guard.state);
+    renewing(renewal, pin!(run(guard, handler))).await
 }
 
 async fn run<R: Recordable>(
@@ -96,18 +100,19 @@ async fn run<R: Recordable>(
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> Result<R, Answer> {
     let state = Arc::clone(&guard.state);
-    let produced = {
+    // In a block, so that the future has no room for what is over when the store is told.
+    let (response, verdict) = {
         let mut produce = pin!(produce(&state, handler));
-        poll_fn(|context| {
+        let produced = poll_fn(|context| {
             // After a panic the future is dropped and never looked at again.
             let poll = catch_unwind(AssertUnwindSafe(|| produce.as_mut().poll(context)));
             poll.map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
         })
-        .await
-    };
-    let (response, verdict) = match produced {
-        Ok((response, verdict)) => (Ok(response), verdict),
-        Err(panic) => (Err(panic), after_panic(&state)),
+        .await;
+        match produced {
+            Ok((response, verdict)) => (Ok(response), verdict),
+            Err(panic) => (Err(panic), after_panic(&state)),
+        }
     };
     let recorded = match &verdict {
         Verdict::Record(response, _) if state.is_in_doubt() => Some(response.clone()),
@@ -141,7 +146,7 @@ pub(super) async fn record(guard: RunGuard, response: StoredResponse, outcome: O
 /// to end, and took that outcome only if nothing was there.
 async fn committed(state: &RunState, recorded: Option<StoredResponse>) -> Option<Found> {
     let (claim, store) = (state.claimed().claim, &state.runtime.0.store);
-    match Arc::clone(store).claim(claim).await {
+    match store.claim(&claim).await {
         Ok(ClaimAnswer::Found(Found::Done { response, .. }))
             if Some(&response) == recorded.as_ref() =>
         {
@@ -216,22 +221,24 @@ fn after_panic(state: &RunState) -> Verdict {
 
 /// Tells the store of the outcome. Gives what was found when the claim had been lost.
 async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
-    let claim = guard.claim();
     guard.state.set_ending();
     let (response, outcome) = match verdict {
         Verdict::Release => {
-            match guard.store().release(claim).await {
+            match guard.store().release(guard.claim()).await {
                 Ok(Fence::Passed) => guard.report(Outcome::Released),
                 Ok(Fence::Fenced) if guard.state.is_in_doubt() => guard.report(Outcome::Executed),
                 Ok(Fence::Fenced) => guard.state.report_fenced(),
                 Err(error) => {
                     tracing::warn!(
-                        record = %claim.id.short_hash(),
+                        record = %guard.claim().id.short_hash(),
                         error = &error as &dyn std::error::Error,
                         "a key could not be released and will be tried again",
                     );
                     guard.report(Outcome::Released);
-                    spawn(release_later(Arc::clone(&guard.state.runtime.0), claim));
+                    spawn(release_later(
+                        Arc::clone(&guard.state.runtime.0),
+                        guard.claim(),
+                    ));
                 }
             }
             guard.settled = true;
@@ -259,7 +266,7 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
     };
     // From here on the effect is known to have happened: whatever fails, the key is not freed.
     guard.settled = true;
-    match guard.state.complete(response.clone()).await {
+    match guard.state.complete(&response).await {
         Ok(Completion::Stored) => {
             guard.report(outcome);
             None
@@ -270,14 +277,14 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
         }
         Err(error) => {
             tracing::error!(
-                record = %claim.id.short_hash(),
+                record = %guard.claim().id.short_hash(),
                 error = &error as &dyn std::error::Error,
                 "an outcome could not be recorded and will be tried again",
             );
             guard.report(Outcome::CompletionDelayed);
             spawn(async move {
-                let state = Arc::clone(&guard.state);
-                renewing(&state, pin!(complete_later(guard, response, outcome))).await;
+                let renewal = renewal(&guard.state);
+                renewing(renewal, pin!(complete_later(guard, response, outcome))).await;
             });
             None
         }
@@ -293,7 +300,7 @@ async fn complete_later(guard: RunGuard, response: StoredResponse, outcome: Outc
     while Instant::now() < deadline {
         sleep(pause).await;
         pause = (pause * 2).min(longest);
-        match guard.state.complete(response.clone()).await {
+        match guard.state.complete(&response).await {
             Ok(Completion::Stored) => return guard.report(outcome),
             Ok(Completion::Fenced(_)) => return guard.state.report_fenced(),
             Err(_) => {}

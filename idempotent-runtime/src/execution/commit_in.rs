@@ -77,8 +77,7 @@ impl Execution {
                 record: None,
             });
         };
-        let store = Arc::clone(&state.runtime.0.store);
-        let Some(transactional) = store.as_transactional() else {
+        let Some(transactional) = state.runtime.0.store.as_transactional() else {
             return Err(CommitInError::Unsupported);
         };
         let (response, stored) = response.record(claimed.policy.max_response).await;

@@ -24,8 +24,8 @@ use crate::{
         response::StoredResponse,
     },
     event::Outcome,
-    runtime::Idempotency,
-    store::{Completion, StoreError},
+    runtime::{Idempotency, StoreFuture},
+    store::Completion,
     web::{Recordable, Target},
 };
 
@@ -134,7 +134,7 @@ impl Execution {
         };
         let (response, stored) = response.record(claimed.policy.max_response).await;
         state.start_commit(&stored)?;
-        let answered = match state.complete(stored).await {
+        let answered = match state.complete(&stored).await {
             Ok(Completion::Stored) => Answered::Stored,
             Ok(Completion::Fenced(found)) => Answered::Fenced(found),
             Err(error) => {
@@ -286,12 +286,9 @@ impl RunState {
         self.ending.load(Ordering::Acquire)
     }
 
-    pub(crate) async fn complete(
-        &self,
-        response: StoredResponse,
-    ) -> Result<Completion, StoreError> {
-        let store = Arc::clone(&self.runtime.0.store);
-        store.complete(self.claimed().claim, response).await
+    pub(crate) fn complete(&self, response: &StoredResponse) -> StoreFuture<Completion> {
+        let store = &self.runtime.0.store;
+        store.complete(&self.claimed().claim, response)
     }
 
     /// Tells, once for each run, that its claim was lost.

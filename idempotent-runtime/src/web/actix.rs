@@ -244,9 +244,9 @@ fn replay(stored: &StoredResponse) -> HttpResponse {
     let status = StatusCode::from_u16(stored.status()).unwrap_or_default();
     let mut response = HttpResponse::new(status).set_body(BoxBody::new(stored.body()));
     let headers = response.headers_mut();
-    for (name, value) in stored.headers() {
+    for (name, value) in stored.raw_headers() {
         if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
+            HeaderName::from_bytes(name),
             HeaderValue::from_maybe_shared(value),
         ) {
             headers.append(name, value);

@@ -166,10 +166,6 @@ impl Caller {
         }
     }
 
-    fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::Anybody)
-    }
-
     fn answer(self, policy: ScopePolicy) -> ScopeAnswer {
         match (self, policy) {
             (_, ScopePolicy::Global) => ScopeAnswer::Known(Scope::global()),
@@ -272,24 +268,30 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
 }
 
 /// Asks for the right to run the handler of a call.
-async fn begin(mut keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
-    let state = Arc::clone(&keyed.state);
+async fn begin(keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
+    match wanted(*keyed, policy) {
+        Ok((state, wanted)) => engine::begin(&state, wanted).await,
+        Err(begun) => begun,
+    }
+}
+
+/// What to ask the store for, or what becomes of a call without asking.
+fn wanted(mut keyed: Keyed, policy: &'static Policy) -> Result<(Arc<RunState>, Wanted), Begun> {
+    let fingerprint = keyed.fingerprint(policy);
+    let state = keyed.state;
     let operation = state.target.operation(policy);
     let refuse = |problem: &Problem| {
         state.report(policy, None, engine::refusal(problem));
         Begun::Answer(Answer::Refuse(problem.render(&state.runtime.0.problems)))
     };
-    let fingerprint = match keyed.fingerprint(policy) {
-        Ok(fingerprint) => fingerprint,
-        Err(error) => {
-            tracing::error!(
-                operation = operation.concat(),
-                error = &error as &dyn std::error::Error,
-                "the value of `fingerprint = …` cannot be serialised",
-            );
-            return refuse(&Problem::Misconfigured);
-        }
-    };
+    let fingerprint = fingerprint.map_err(|error| {
+        tracing::error!(
+            operation = operation.concat(),
+            error = &error as &dyn std::error::Error,
+            "the value of `fingerprint = …` cannot be serialised",
+        );
+        refuse(&Problem::Misconfigured)
+    })?;
     let caller = match &keyed.scope {
         Caller::Known(caller) if state.runtime.0.reconciler.is_some() => Some(caller.clone()),
         _ => None,
@@ -297,14 +299,23 @@ async fn begin(mut keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
     let request = protocol::Request {
         namespace: &state.runtime.0.namespace,
         operation: &operation,
-        key: keyed.key.take(),
-        scope: keyed.scope.take().answer(policy.scope),
+        key: keyed.key,
+        scope: keyed.scope.answer(policy.scope),
         fingerprint,
     };
-    let (id, key) = match protocol::ask(policy, request) {
-        Ask::Claim(id, key) => (id, key),
+    match protocol::ask(policy, request) {
+        Ask::Claim(id, key) => {
+            let wanted = Wanted {
+                policy,
+                id,
+                key,
+                fingerprint,
+                caller,
+            };
+            Ok((state, wanted))
+        }
         // A policy that does without a key is never asked about one.
-        Ask::Nothing => return Begun::Unprotected,
+        Ask::Nothing => Err(Begun::Unprotected),
         Ask::Refuse(problem) => {
             if let (Problem::Misconfigured, ScopePolicy::Named(name)) = (&problem, policy.scope) {
                 tracing::error!(
@@ -314,19 +325,9 @@ async fn begin(mut keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
                      `Idempotency::builder`",
                 );
             }
-            return refuse(&problem);
+            Err(refuse(&problem))
         }
-    };
-    // What was known of the request has gone into the id and the fingerprint.
-    drop(keyed);
-    let wanted = Wanted {
-        policy,
-        id,
-        key,
-        fingerprint,
-        caller,
-    };
-    engine::begin(&state, wanted).await
+    }
 }
 
 impl Keyed {

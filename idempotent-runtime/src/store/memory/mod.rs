@@ -2,7 +2,7 @@
 //!
 //! Claims and records live side by side in a sharded map: the step from one to the other is one
 //! assignment under one lock. Nothing is ever evicted. Expired records are removed a few at a
-//! time, by whoever passes by their shard, so that no request waits for a sweep.
+//! time, by whoever adds one to their shard, so that no request waits for a sweep.
 
 mod budget;
 mod shard;
@@ -118,6 +118,25 @@ impl MemoryStore {
         }
         removed
     }
+
+    /// [`Store::claim`], without a future.
+    pub(crate) fn claim_now(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
+        let Shared { clock, budget, .. } = &*self.0;
+        let answer = self.0.shard(&claim.id).claim(claim, &**clock, budget);
+        if let Err(StoreError::Full) = answer {
+            // Expired records of shards that nobody passed by still take room.
+            self.sweep(usize::MAX);
+            return self.0.shard(&claim.id).claim(claim, &**clock, budget);
+        }
+        answer
+    }
+
+    /// [`Store::complete`], without a future.
+    pub(crate) fn complete_now(&self, claim: &Claim, response: &StoredResponse) -> Completion {
+        let now = self.0.clock.now();
+        let mut shard = self.0.shard(&claim.id);
+        shard.complete(claim, response, now, &self.0.budget)
+    }
 }
 
 impl MemoryStoreBuilder {
@@ -155,14 +174,7 @@ impl MemoryStoreBuilder {
 
 impl Store for MemoryStore {
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
-        let now = self.0.clock.now();
-        let answer = self.0.shard(&claim.id).claim(claim, now, &self.0.budget);
-        if let Err(StoreError::Full) = answer {
-            // Expired records of shards that nobody passed by still take room.
-            self.sweep(usize::MAX);
-            return self.0.shard(&claim.id).claim(claim, now, &self.0.budget);
-        }
-        answer
+        self.claim_now(claim)
     }
 
     async fn complete(
@@ -170,9 +182,7 @@ impl Store for MemoryStore {
         claim: &Claim,
         response: &StoredResponse,
     ) -> Result<Completion, StoreError> {
-        let now = self.0.clock.now();
-        let mut shard = self.0.shard(&claim.id);
-        Ok(shard.complete(claim, response, now, &self.0.budget))
+        Ok(self.complete_now(claim, response))
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {

@@ -11,7 +11,7 @@ use tokio::sync::Notify as Bell;
 
 use super::budget::Budget;
 use crate::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
     core::{
         fingerprint::Fingerprint,
         policy::OnLost,
@@ -26,13 +26,15 @@ use crate::{
 const ENTRY_BYTES: u64 = 256;
 /// What a claim reserves for the headers of its response.
 const HEADER_BYTES: u64 = 1024;
-/// How many expired records a claim or a completion removes from the shard it works on. More
-/// than one, so that removing keeps ahead of adding.
+/// How many expired records whoever adds one to a shard removes from it. More than one, so that
+/// removing keeps ahead of adding.
 const SWEEP_STEP: usize = 4;
 
 #[derive(Default)]
 pub(super) struct Shard {
-    slots: HashMap<RecordId, Slot, RandomState>,
+    /// In boxes, because a table of large entries is slow to grow, and an entry's place in it is
+    /// far from everything that was used before.
+    slots: HashMap<RecordId, Box<Slot>, RandomState>,
     expiries: BinaryHeap<Reverse<(Timestamp, RecordId)>>,
 }
 
@@ -63,14 +65,15 @@ impl Shard {
     pub(super) fn claim(
         &mut self,
         claim: &Claim,
-        now: Timestamp,
+        clock: &dyn Clock,
         budget: &Budget,
     ) -> Result<ClaimAnswer, StoreError> {
-        self.sweep(now, SWEEP_STEP, budget);
         if let Some(slot) = self.slots.get(&claim.id) {
             if slot.is_claimed_by(claim.owner) {
                 return Ok(ClaimAnswer::Claimed);
             }
+            // Most claims are of an absent id, and need not ask for the time.
+            let now = clock.now();
             let is_taken_over = claim.takes_over && matches!(slot.state, State::Lost { .. });
             if !slot.is_expired(now) && !is_taken_over {
                 return Ok(ClaimAnswer::Found(slot.found(now)));
@@ -82,10 +85,7 @@ impl Shard {
             .saturating_add(ENTRY_BYTES + HEADER_BYTES);
         budget.reserve(reserved)?;
         let bell = None;
-        self.slots.insert(
-            claim.id,
-            Slot::new(claim, State::Running { reserved, bell }),
-        );
+        self.insert(claim, State::Running { reserved, bell });
         Ok(ClaimAnswer::Claimed)
     }
 
@@ -102,18 +102,21 @@ impl Shard {
             response: response.clone(),
         };
         match self.slots.get_mut(&claim.id) {
-            Some(slot) if slot.owner == claim.owner => {
-                if matches!(slot.state, State::Done { .. }) {
-                    return Completion::Stored;
-                }
+            Some(slot) if slot.owner == claim.owner && !slot.is_done() => {
                 slot.leave_running(done, budget);
             }
-            Some(slot) if !slot.is_expired(now) => return Completion::Fenced(slot.found(now)),
+            Some(slot) if !slot.is_expired(now) => {
+                return if slot.owner == claim.owner {
+                    Completion::Stored
+                } else {
+                    Completion::Fenced(slot.found(now))
+                };
+            }
             _ => {
                 self.remove(&claim.id, budget);
                 // The effect has happened: its record is kept even if that goes over the budget.
                 budget.take(done.bytes());
-                self.slots.insert(claim.id, Slot::new(claim, done));
+                self.insert(claim, done);
             }
         }
         self.expiries.push(Reverse((expires, claim.id)));
@@ -153,6 +156,7 @@ impl Shard {
                 let expires = now.after(claim.ttl);
                 slot.leave_running(State::Lost { expires }, budget);
                 self.expiries.push(Reverse((expires, claim.id)));
+                self.sweep(now, SWEEP_STEP, budget);
             }
         }
     }
@@ -163,7 +167,16 @@ impl Shard {
         }
     }
 
-    fn remove(&mut self, id: &RecordId, budget: &Budget) -> Option<Slot> {
+    fn insert(&mut self, claim: &Claim, state: State) {
+        let slot = Slot {
+            owner: claim.owner,
+            fingerprint: claim.fingerprint,
+            state,
+        };
+        self.slots.insert(claim.id, Box::new(slot));
+    }
+
+    fn remove(&mut self, id: &RecordId, budget: &Budget) -> Option<Box<Slot>> {
         let slot = self.slots.remove(id)?;
         budget.give_back(slot.state.bytes());
         Some(slot)
@@ -198,16 +211,12 @@ impl Shard {
 }
 
 impl Slot {
-    fn new(claim: &Claim, state: State) -> Self {
-        Self {
-            owner: claim.owner,
-            fingerprint: claim.fingerprint,
-            state,
-        }
-    }
-
     fn is_claimed_by(&self, owner: OwnerToken) -> bool {
         self.owner == owner && matches!(self.state, State::Running { .. })
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Done { .. })
     }
 
     fn is_expired(&self, now: Timestamp) -> bool {

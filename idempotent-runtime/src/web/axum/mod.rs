@@ -23,8 +23,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::web::{
-    Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Start, Target, begin, body_too_large, inspect, respond::Reply, start,
+    Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Keyed, RequestHead,
+    Sole, Start, Target, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{policy::Policy, problem::RenderedProblem, response::StoredResponse},
@@ -111,29 +111,34 @@ where
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
-        let (mut parts, mut body) = request.into_parts();
-        let mut kind = look::<SCOPE, KEYED>(&mut parts).map_err(problem)?;
+        // In a block and in a function, so that this future has no room for what is over when
+        // the extractors run.
+        let (mut kind, mut request) = {
+            let (mut parts, body) = request.into_parts();
+            let kind = look::<SCOPE, KEYED>(&mut parts).map_err(problem)?;
+            (kind, Request::from_parts(parts, body))
+        };
         if let CallKind::Keyed(keyed) = &mut kind {
-            let limited;
-            (parts, limited) = Request::from_parts(parts, body)
-                .with_limited_body()
-                .into_parts();
-            keyed.body = match read(limited).await {
-                Ok(body) => body,
-                Err(error) if is_over_limit(&error) => return Err(problem(body_too_large(keyed))),
-                // The client went away, or sent what is no body.
-                Err(error) => {
-                    return Err((StatusCode::BAD_REQUEST, error.to_string()).into_response());
-                }
-            };
-            body = Body::from(keyed.body.clone());
+            request = take_in(keyed, request).await?;
         }
-        let request = Request::from_parts(parts, body);
         let args = T::from_request(request, state)
             .await
             .map_err(IntoResponse::into_response)?;
         Ok(call(kind, args))
     }
+}
+
+/// Reads a request's body, and gives the request back as it was.
+async fn take_in(keyed: &mut Keyed, request: Request) -> Result<Request, Response> {
+    let (parts, limited) = request.with_limited_body().into_parts();
+    keyed.body = match read(limited).await {
+        Ok(body) => body,
+        Err(error) if is_over_limit(&error) => return Err(problem(body_too_large(keyed))),
+        // The client went away, or sent what is no body.
+        Err(error) => return Err((StatusCode::BAD_REQUEST, error.to_string()).into_response()),
+    };
+    let body = Body::from(keyed.body.clone());
+    Ok(Request::from_parts(parts, body))
 }
 
 /// A handler none of whose arguments takes the body: it is not read, and not part of the
@@ -311,7 +316,11 @@ where
 
 /// A first response never says that it is a replay, whatever the handler says.
 fn unmarked(mut response: Response) -> Response {
-    response.headers_mut().remove(&REPLAYED);
+    let headers = response.headers_mut();
+    // To compare a few names costs less than to hash this one.
+    if headers.keys().any(|name| name == REPLAYED) {
+        headers.remove(&REPLAYED);
+    }
     response
 }
 
@@ -322,9 +331,9 @@ fn replay(stored: &StoredResponse) -> Response {
         *response.status_mut() = status;
     }
     let headers = response.headers_mut();
-    for (name, value) in stored.headers() {
+    for (name, value) in stored.raw_headers() {
         if let (Ok(name), Ok(value)) = (
-            HeaderName::from_bytes(name.as_bytes()),
+            HeaderName::from_bytes(name),
             HeaderValue::from_maybe_shared(value),
         ) {
             headers.append(name, value);

@@ -37,7 +37,9 @@ impl Recordable for Response {
             let stored = StoredResponse::tombstone(status, &headers);
             return (Self::from_parts(parts, body), stored);
         }
-        let mut read = Vec::new();
+        // Most bodies come in one piece, and need no list.
+        let mut first = Bytes::new();
+        let mut more = Vec::new();
         let mut length = 0;
         // What comes after the data that was read: nothing, trailers, an error, or more data.
         let (whole, last) = loop {
@@ -49,7 +51,11 @@ impl Recordable for Response {
                 Some(Ok(frame)) => match frame.into_data() {
                     Ok(data) => {
                         length += data.len() as u64;
-                        read.push(data);
+                        if first.is_empty() {
+                            first = data;
+                        } else {
+                            more.push(data);
+                        }
                         if length > max_response {
                             break (false, None);
                         }
@@ -61,19 +67,23 @@ impl Recordable for Response {
                 Some(Err(error)) => break (false, Some(Err(error))),
             }
         };
-        let stored = match (whole, &read[..]) {
-            (true, [data]) => StoredResponse::new(status, &headers, data),
-            (true, read) => StoredResponse::new(status, &headers, &read.concat()),
-            (false, _) => StoredResponse::tombstone(status, &headers),
+        if whole && more.is_empty() {
+            let stored = StoredResponse::new(status, &headers, &first);
+            return (Self::from_parts(parts, Body::from(first)), stored);
+        }
+        if !first.is_empty() {
+            more.insert(0, first);
+        }
+        let stored = if whole {
+            StoredResponse::new(status, &headers, &more.concat())
+        } else {
+            StoredResponse::tombstone(status, &headers)
         };
-        let body = match (whole, last) {
-            (true, None) if read.len() <= 1 => Body::from(read.pop().unwrap_or_default()),
-            (_, last) => Body::new(Resumed {
-                read: read.into_iter(),
-                last: last.map(Box::new),
-                rest: body,
-            }),
-        };
+        let body = Body::new(Resumed {
+            read: more.into_iter(),
+            last: last.map(Box::new),
+            rest: body,
+        });
         (Self::from_parts(parts, body), stored)
     }
 }

@@ -1,4 +1,4 @@
-//! The PostgreSQL store against the two statements that nobody can do without, through the same
+//! The `PostgreSQL` store against the two statements that nobody can do without, through the same
 //! driver, on the same columns and indexes, in the same run: `INSERT … ON CONFLICT DO NOTHING`
 //! and `UPDATE … WHERE id = … AND owner = …`.
 //!
@@ -6,6 +6,7 @@
 //! speed of a machine and its disk drifts; what counts is the ratio.
 
 use std::{
+    fmt::Write,
     future::Future,
     sync::{
         Arc,
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 const TASKS: usize = 64;
 const CONNECTIONS: u32 = 16;
 const ROUNDS: usize = 5;
-const ROUND: Duration = Duration::from_secs(2);
+const ROUND: Duration = Duration::from_secs(1);
 const TABLE: &str = "benchmark_records";
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -91,7 +92,11 @@ async fn raw_first(pool: PgPool) {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = String::new();
+    for byte in bytes {
+        write!(digits, "{byte:02x}").expect("a string takes all");
+    }
+    digits
 }
 
 /// The two raw statements in the simple query protocol.
@@ -143,9 +148,7 @@ async fn store_first(store: PostgresStore) {
 async fn store_replay(store: PostgresStore, done: Claim) {
     let owner = OwnerToken::new(u128::MAX);
     store
-        .claim(&Claim {
-            ..with_owner(done, owner)
-        })
+        .claim(&with_owner(done, owner))
         .await
         .expect("a replay");
 }

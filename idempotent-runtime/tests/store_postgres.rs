@@ -1,4 +1,4 @@
-//! The PostgreSQL store on a real server, named by `POSTGRES_URL`.
+//! The `PostgreSQL` store on a real server, named by `POSTGRES_URL`.
 #![cfg(all(feature = "postgres", feature = "store-contract"))]
 // The helpers of tests are as much tests as those.
 #![allow(clippy::unwrap_used)]

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS "idempotency_records" (
     -- Whether somebody waits for the claim's end and wants to be notified.
     awaited     boolean     NOT NULL DEFAULT false,
     response    bytea
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05);
+) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX IF NOT EXISTS idempotency_records_sweep ON "idempotency_records" (sweep_at);
 
@@ -51,7 +51,7 @@ CREATE OR REPLACE FUNCTION "idempotency_records_claim"(
     OUT found_fingerprint bytea,
     OUT time_left bigint,
     OUT found_response bytea
-) LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
+) LANGUAGE plpgsql AS $$
 DECLARE
     moment      timestamptz := clock_timestamp();
     new_end     timestamptz := moment + lease * interval '1 microsecond';
@@ -65,6 +65,9 @@ BEGIN
         SELECT r.fingerprint, r.owner, r.lease_ends, r.free_at, r.response
             INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
         IF NOT FOUND THEN
+            -- For the rest of this transaction, which is this call. Not said of the whole
+            -- function, so that a replay does not pay for it.
+            PERFORM set_config('lock_timeout', '1s', true);
             INSERT INTO "idempotency_records"
                 (id, fingerprint, owner, lease_ends, free_at, sweep_at)
                 VALUES (wanted_id, wanted_fingerprint, wanted_owner, new_end, new_free, new_sweep)

@@ -1,5 +1,7 @@
-//! The PostgreSQL store on a real server, named by `POSTGRES_URL`.
+//! The `PostgreSQL` store on a real server, named by `POSTGRES_URL`.
 #![cfg(all(feature = "postgres", feature = "store-contract"))]
+// The helpers of tests are as much tests as those.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     future::Future,
@@ -781,4 +783,46 @@ async fn debug_output_holds_no_password() {
     let shown = format!("{builder:?} {:?}", PostgresStore::new(pool));
     assert!(!shown.contains("secret"), "{shown}");
     assert!(builder.table("a; DROP TABLE users").build().is_err());
+}
+
+/// As the store sees a server through `PgBouncer` in transaction mode, named by `PGBOUNCER_URL`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server and PgBouncer before it: POSTGRES_URL, PGBOUNCER_URL"]
+async fn the_contract_holds_behind_a_transaction_pooling_proxy() {
+    let Ok(url) = std::env::var("PGBOUNCER_URL") else {
+        println!("not checked: PGBOUNCER_URL is not set");
+        return;
+    };
+    let proxied: PgConnectOptions = url.parse().expect("an address");
+    let table = Table::new("proxied").await;
+    let pool = PgPoolOptions::new()
+        .max_connections(16)
+        .connect_with(proxied)
+        .await
+        .expect("a proxy");
+    let store = table.store_with(pool.clone(), |builder| builder);
+    // Somebody else's LISTEN is not ours: waiters look.
+    let claim = fresh();
+    claimed(&store, &claim).await;
+    {
+        let mut waits = pin!(store.as_notify().unwrap().ended(&claim));
+        assert!(
+            timeout(Duration::from_millis(200), &mut waits)
+                .await
+                .is_err()
+        );
+        store.release(&claim).await.unwrap();
+        let started = Instant::now();
+        waits.await;
+        assert!(started.elapsed() < Duration::from_millis(250));
+    }
+    // With a direct connection beside the proxy they are woken.
+    let direct = table.store_with(pool.clone(), |builder| builder.own_connections(options()));
+    wait_until_listening(&direct, &table).await;
+    check(&Real {
+        table,
+        pool,
+        named: false,
+    })
+    .await;
 }

@@ -40,7 +40,7 @@ use crate::{
 /// How many claims one statement renews or looks at.
 const BATCH: usize = 256;
 /// After how long without work a connection is closed.
-pub(super) const IDLE: Duration = Duration::from_secs(60);
+pub(super) const IDLE: Duration = Duration::from_mins(1);
 
 /// How connections are made.
 pub(super) struct Connecting {

@@ -45,7 +45,9 @@ impl Failure {
 }
 
 fn code(error: &sqlx::Error) -> String {
-    let code = error.as_database_error().and_then(|error| error.code());
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
     code.unwrap_or_default().into_owned()
 }
 

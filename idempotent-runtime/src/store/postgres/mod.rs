@@ -1,4 +1,4 @@
-//! Claims and records in PostgreSQL.
+//! Claims and records in `PostgreSQL`.
 //!
 //! Each verb is one call of a function that lives beside the table. What must not depend on the
 //! user's pool, because handlers may hold all of its connections in their transactions, is done
@@ -34,7 +34,7 @@ const ATTEMPTS: u32 = 9;
 /// From which attempt on a row that stays locked is answered as it was last committed.
 const PATIENT_ATTEMPTS: u32 = 4;
 
-/// Claims and records in a PostgreSQL table (PostgreSQL 12 or newer), for any number of processes.
+/// Claims and records in a table of `PostgreSQL` 12 or newer, for any number of processes.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -78,8 +78,8 @@ const PATIENT_ATTEMPTS: u32 = 4;
 /// # Transactions
 ///
 /// `Execution::commit_in` writes the record in the handler's own transaction. `READ COMMITTED`,
-/// PostgreSQL's default, is the level to use. Under `REPEATABLE READ` and `SERIALIZABLE` a lease that is
-/// renewed after the transaction's first statement makes `commit_in` fail with a serialization
+/// the server's default, is the level to use. Under `REPEATABLE READ` and `SERIALIZABLE` a lease
+/// that is renewed after the transaction's first statement makes `commit_in` fail with a serialization
 /// failure; then nothing is committed and nothing is lost, and the handler may begin its
 /// transaction again. While the transaction is open, the row is answered as it was before:
 /// running. Only where the id has no row (its lease ended and it was swept, or another

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// What a server is asked for beyond it would overflow its calendar; 100 years.
-const LONGEST: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
+const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
 
 /// The statements on one table.
 pub(super) struct Statements {

@@ -5,7 +5,7 @@ use std::{error::Error, fmt};
 /// The name that the shipped schema uses.
 pub(super) const DEFAULT_TABLE: &str = "idempotency_records";
 const SCHEMA: &str = include_str!("../../../sql/postgres.sql");
-/// The longest name of a schema that PostgreSQL does not cut off.
+/// The longest name of a schema that the server does not cut off.
 const MAX_SCHEMA: usize = 63;
 /// The longest name of a table, so that the names of its functions are not cut off either.
 const MAX_TABLE: usize = 48;

@@ -88,6 +88,7 @@ async fn print(durability: Durability, folder: &Path) {
         all.sort_unstable();
         all[all.len() / 2]
     });
+    #[allow(clippy::cast_precision_loss)] // A thousand.
     let rate = |time: Duration| verbs as f64 / time.as_secs_f64();
     println!(
         "\n{durability:?} durability, {TASKS} tasks; medians of {ROUNDS} interleaved rounds\n"

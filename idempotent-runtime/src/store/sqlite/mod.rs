@@ -142,14 +142,13 @@ impl SqliteStore {
 
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        // Nobody there is seen by the answer that does not come.
-        let _ = self.0.desk.questions.send(question(answer));
+        self.0.desk.ask(question(answer));
         self.within_limit(answered).await
     }
 
     async fn order<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.desk.orders.send(order(answer));
+        self.0.desk.order(order(answer));
         self.within_limit(answered).await
     }
 

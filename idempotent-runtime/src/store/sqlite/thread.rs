@@ -7,37 +7,89 @@
 //! Both connections take whatever is waiting and do it in one go. While one transaction is on its
 //! way to the disk, the next one's verbs gather; nobody waits for a timer.
 
-use std::{collections::VecDeque, sync::Arc, thread, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use sqlx::{SqliteConnection, sqlite::SqliteArguments};
 use tokio::{
     runtime,
     sync::{
+        Notify,
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
     bells::Bells,
     connect::{Connector, Line},
     failure::Failure,
-    statements::{MAX_ROWS, Statements},
+    rules::Row,
+    statements::{MAX_ROWS, Seen, Statements},
     verb::{Image, Order, Question, Verb},
 };
-use crate::store::StoreError;
+use crate::{core::record::RecordId, store::StoreError};
 
 /// How many bytes of responses a transaction takes, at least one response.
 const MAX_BATCH_BYTES: usize = 8 << 20;
 /// A pause between attempts to get the write lock. Beside it SQLite has waited by itself.
 const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
-/// Where to ask. Both ends of the thread are gone when it has ended.
+/// Where to ask. What is asked of a thread that has ended is dropped, and so its answer.
 pub(super) struct Desk {
-    pub(super) questions: UnboundedSender<Question>,
-    pub(super) orders: UnboundedSender<Order>,
+    questions: UnboundedSender<Question>,
+    orders: UnboundedSender<Order>,
+    traffic: Arc<Traffic>,
 }
+
+impl Desk {
+    pub(super) fn ask(&self, question: Question) {
+        self.traffic.asking.fetch_add(1, Ordering::Relaxed);
+        let _ = self.questions.send(question);
+    }
+
+    pub(super) fn order(&self, order: Order) {
+        let _ = self.orders.send(order);
+    }
+}
+
+/// Questions that may become orders.
+#[derive(Default)]
+struct Traffic {
+    asking: AtomicUsize,
+    /// Rings when some have been answered.
+    round: Notify,
+}
+
+impl Traffic {
+    fn answered(&self, questions: usize) {
+        self.asking.fetch_sub(questions, Ordering::Relaxed);
+        self.round.notify_waiters();
+    }
+
+    /// Lets claims through that were asked for already: the transaction that begins without them
+    /// costs them another one. Nobody else is waited for.
+    async fn settle_down(&self) {
+        for _ in 0..MAX_ROUNDS {
+            let round = self.round.notified();
+            if self.asking.load(Ordering::Relaxed) == 0 {
+                return;
+            }
+            let _ = timeout(LOCK_PAUSE, round).await; // The disk may be slow to read, too.
+        }
+    }
+}
+
+/// How many rounds of the reader a transaction that begins waits for, at most.
+const MAX_ROUNDS: usize = 3;
 
 /// Starts the thread. Resolves when both connections are open.
 pub(super) async fn start(
@@ -48,7 +100,9 @@ pub(super) async fn start(
     let (opened, opening) = oneshot::channel();
     let (question_sender, questions) = unbounded_channel();
     let (order_sender, orders) = unbounded_channel();
+    let traffic = Arc::new(Traffic::default());
     let desk = Desk {
+        traffic: Arc::clone(&traffic),
         questions: question_sender,
         orders: order_sender.clone(),
     };
@@ -70,6 +124,7 @@ pub(super) async fn start(
                     statements: Arc::clone(&statements),
                     questions,
                     orders: order_sender,
+                    traffic: Arc::clone(&traffic),
                 };
                 let writer = Writer {
                     line: write,
@@ -77,6 +132,7 @@ pub(super) async fn start(
                     orders,
                     waiting: VecDeque::new(),
                     bells,
+                    traffic,
                     limit,
                 };
                 let reading = tokio::spawn(reader.run());
@@ -97,39 +153,34 @@ struct Reader {
     statements: Arc<Statements>,
     questions: UnboundedReceiver<Question>,
     orders: UnboundedSender<Order>,
+    traffic: Arc<Traffic>,
 }
 
 impl Reader {
     async fn run(mut self) {
         let mut batch = Vec::with_capacity(MAX_ROWS);
         while self.questions.recv_many(&mut batch, MAX_ROWS).await > 0 {
+            let asked = batch.len();
             batch.retain(|question| !question.is_given_up());
-            if let Err(failure) = self.answer(&mut batch).await {
+            if self.answer(&mut batch).await.is_err() {
                 // One of them may be about a damaged page: the others are not to suffer.
                 for question in std::mem::take(&mut batch) {
                     let mut alone = vec![question];
-                    if self.answer(&mut alone).await.is_err() {
-                        alone.into_iter().for_each(|it| it.fail(&failure));
+                    if let Err(failure) = self.answer(&mut alone).await {
+                        for question in alone {
+                            question.fail(&failure);
+                        }
                     }
                 }
             }
+            self.traffic.answered(asked);
         }
         self.line.close().await;
     }
 
     /// Answers all of them, or leaves all of them.
     async fn answer(&mut self, batch: &mut Vec<Question>) -> Result<(), Failure> {
-        let connection = self.line.get().await?;
-        if batch
-            .iter()
-            .any(|question| matches!(question, Question::Ping(_)))
-        {
-            self.statements.ping(connection).await?;
-        }
-        let mut ids: Vec<_> = batch.iter().filter_map(Question::id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let seen = self.statements.load(connection, &ids).await;
+        let seen = self.look(batch).await;
         let seen = self.line.checked(seen)?;
         for question in batch.drain(..) {
             if let Some(order) = question.answer(&seen) {
@@ -138,6 +189,17 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    async fn look(&mut self, batch: &[Question]) -> Result<Seen, Failure> {
+        let connection = self.line.get().await?;
+        if batch.iter().any(|it| matches!(it, Question::Ping(_))) {
+            self.statements.ping(connection).await?;
+        }
+        let mut ids: Vec<_> = batch.iter().filter_map(Question::id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        self.statements.load(connection, &ids).await
     }
 }
 
@@ -148,22 +210,23 @@ struct Writer {
     /// Orders that were taken from the channel and not begun.
     waiting: VecDeque<Order>,
     bells: Arc<Bells>,
+    traffic: Arc<Traffic>,
     /// How long those who do not wait any more are worth waiting for.
     limit: Duration,
 }
 
-/// How far a transaction came.
+/// What became of a transaction that failed.
 enum Broken {
     /// Nothing is committed.
     Before(Failure),
-    /// Nobody knows.
-    AtCommit(Failure),
+    /// Nobody knows whether it is.
+    Unknown(Failure),
 }
 
 impl Broken {
     fn failure(&self) -> &Failure {
         match self {
-            Self::Before(failure) | Self::AtCommit(failure) => failure,
+            Self::Before(failure) | Self::Unknown(failure) => failure,
         }
     }
 }
@@ -202,26 +265,15 @@ impl Writer {
     /// The verbs that are waiting, in one transaction.
     async fn verbs(&mut self, first: Verb) {
         let mut batch = vec![first];
-        self.gather(&mut batch);
-        if !self.lock(&mut batch).await {
-            return;
-        }
-        // Those who came meanwhile.
-        self.gather(&mut batch);
-        // Owners first: where a lease ended while nobody could write, the owner who renews it is
-        // not overtaken by the one who waits for that.
-        batch.sort_by_key(Verb::is_claim);
-        match self.write(&mut batch).await {
+        match self.transaction(&mut batch, MAX_ROWS).await {
             Ok(()) => self.settle(batch),
             Err(Broken::Before(_)) if batch.len() > 1 => {
                 // Whoever is at fault, or finds no room, is not to fail the others.
                 for verb in batch {
-                    let mut batch = vec![verb];
-                    if self.lock(&mut batch).await {
-                        match self.write(&mut batch).await {
-                            Ok(()) => self.settle(batch),
-                            Err(broken) => fail(batch, broken.failure()),
-                        }
+                    let mut alone = vec![verb];
+                    match self.transaction(&mut alone, 1).await {
+                        Ok(()) => self.settle(alone),
+                        Err(broken) => fail(alone, broken.failure()),
                     }
                 }
             }
@@ -229,10 +281,68 @@ impl Writer {
         }
     }
 
+    /// Carries out the batch and what is waiting beside it. Their answers are kept back.
+    async fn transaction(&mut self, batch: &mut Vec<Verb>, max_verbs: usize) -> Result<(), Broken> {
+        let Some(seen) = self.begin(batch, max_verbs).await.map_err(Broken::Before)? else {
+            return Ok(());
+        };
+        // Owners first: where a lease ended while nobody could write, the owner who renews it is
+        // not overtaken by the one who waits for that.
+        batch.sort_by_key(Verb::is_claim);
+        let mut image = Image::new(seen);
+        for verb in batch {
+            verb.decide(&mut image);
+        }
+        let (put, removed) = image.changes();
+        let written = self.write(&put, &removed).await;
+        self.unless_broken(written).await
+    }
+
+    /// Begins a transaction that holds the write lock and looks at the rows it is about, unless
+    /// nobody is left in the batch who wants it.
+    ///
+    /// Waits for as long as somebody does: every caller has a time limit. SQLite's own way of
+    /// waiting sleeps for up to 100 ms at a time, in which the lock may be free.
+    async fn begin(
+        &mut self,
+        batch: &mut Vec<Verb>,
+        max_verbs: usize,
+    ) -> Result<Option<Seen>, Failure> {
+        let deadline = Instant::now() + self.limit;
+        loop {
+            batch.retain(|verb| !verb.is_moot());
+            let is_late = deadline <= Instant::now();
+            if batch.iter().all(|verb| is_late && verb.is_given_up()) {
+                batch.clear();
+                return Ok(None);
+            }
+            match self.execute("BEGIN IMMEDIATE").await {
+                Ok(()) => break,
+                Err(failure) if failure.is_busy() => self.pause().await,
+                Err(failure) => return Err(failure),
+            }
+        }
+        if max_verbs > 1 {
+            self.traffic.settle_down().await;
+            self.gather(batch, max_verbs);
+        }
+        let mut ids: Vec<_> = batch.iter().map(Verb::id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let seen = match self.line.get().await {
+            Ok(connection) => self.statements.load(connection, &ids).await,
+            Err(failure) => Err(failure),
+        };
+        if seen.is_err() {
+            self.roll_back().await;
+        }
+        seen.map(Some)
+    }
+
     /// Takes verbs that are waiting, up to the limits of a transaction.
-    fn gather(&mut self, batch: &mut Vec<Verb>) {
+    fn gather(&mut self, batch: &mut Vec<Verb>, max_verbs: usize) {
         let mut bytes: usize = batch.iter().map(Verb::weight).sum();
-        while batch.len() < MAX_ROWS && bytes < MAX_BATCH_BYTES {
+        while batch.len() < max_verbs && bytes < MAX_BATCH_BYTES {
             let next = self.waiting.pop_front();
             match next.or_else(|| self.orders.try_recv().ok()) {
                 Some(Order::Verb(verb)) => {
@@ -245,105 +355,82 @@ impl Writer {
         }
     }
 
-    /// Takes the write lock for those of the batch who still wait. Without the lock nobody is
-    /// left.
-    async fn lock(&mut self, batch: &mut Vec<Verb>) -> bool {
-        let deadline = Instant::now() + self.limit;
-        let is_wanted = || {
-            batch.retain(|verb| !verb.is_moot());
-            batch.iter().any(|verb| !verb.is_given_up())
-                || !batch.is_empty() && Instant::now() < deadline
-        };
-        match self.begin(is_wanted).await {
-            Ok(is_locked) => is_locked,
+    /// Waits a moment for the write lock.
+    async fn pause(&mut self) {
+        // What nobody waits for any more does not pile up meanwhile.
+        while let Ok(order) = self.orders.try_recv() {
+            self.waiting.push_back(order);
+        }
+        self.waiting.retain(|order| !order.is_moot());
+        sleep(LOCK_PAUSE).await;
+    }
+
+    async fn write(
+        &mut self,
+        put: &[(RecordId, &Row)],
+        removed: &[RecordId],
+    ) -> Result<(), Failure> {
+        if !removed.is_empty() {
+            let connection = self.line.get().await?;
+            self.statements.remove(connection, removed).await?;
+        }
+        if put.is_empty() {
+            return self.execute("COMMIT").await;
+        }
+        let connection = self.line.get().await?;
+        self.statements.save_and_commit(connection, put).await
+    }
+
+    /// Passes on that the transaction is committed, or rolls it back.
+    async fn unless_broken<T>(&mut self, committed: Result<T, Failure>) -> Result<T, Broken> {
+        match committed {
+            Ok(done) => Ok(done),
+            // A transaction that could be rolled back was not committed, and one without room
+            // neither.
+            Err(failure) if self.roll_back().await || failure.is_full() => {
+                Err(Broken::Before(failure))
+            }
+            Err(failure) => Err(Broken::Unknown(failure)),
+        }
+    }
+
+    /// Rolls the transaction back, and says whether there was one.
+    async fn roll_back(&mut self) -> bool {
+        match self.execute("ROLLBACK").await {
+            Ok(()) => true,
             Err(failure) => {
-                fail(std::mem::take(batch), &failure);
+                if !failure.is_no_transaction() {
+                    self.line.give_up();
+                }
                 false
             }
         }
     }
 
-    /// Begins a transaction that holds the write lock, unless nobody wants it any more.
-    ///
-    /// Waits for as long as somebody does: every caller has a time limit. SQLite's own way of
-    /// waiting sleeps for up to 100 ms at a time, in which the lock may be free.
-    async fn begin(&mut self, mut is_wanted: impl FnMut() -> bool) -> Result<bool, Failure> {
-        while is_wanted() {
-            match self.execute("BEGIN IMMEDIATE").await {
-                Ok(()) => return Ok(true),
-                Err(failure) if failure.is_busy() => {
-                    // What nobody waits for any more does not pile up either.
-                    while let Ok(order) = self.orders.try_recv() {
-                        self.waiting.push_back(order);
-                    }
-                    self.waiting.retain(|order| !order.is_moot());
-                    sleep(LOCK_PAUSE).await;
-                }
-                Err(failure) => return Err(failure),
-            }
-        }
-        Ok(false)
-    }
-
-    /// Carries the verbs out and commits. Their answers are kept back.
-    async fn write(&mut self, batch: &mut [Verb]) -> Result<(), Broken> {
-        let written = self.carry_out(batch).await;
-        self.end(written).await
-    }
-
-    async fn carry_out(&mut self, batch: &mut [Verb]) -> Result<(), Failure> {
-        let connection = self.line.get().await?;
-        let mut ids: Vec<_> = batch.iter().map(Verb::id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        let mut image = Image::new(self.statements.load(connection, &ids).await?);
-        for verb in batch {
-            verb.decide(&mut image);
-        }
-        let (put, removed) = image.changes();
-        if !put.is_empty() {
-            self.statements.save(connection, &put).await?;
-        }
-        if !removed.is_empty() {
-            self.statements.remove(connection, &removed).await?;
-        }
-        Ok(())
-    }
-
-    /// Ends the transaction as it deserves.
-    async fn end<T>(&mut self, written: Result<T, Failure>) -> Result<T, Broken> {
-        let broken = match written {
-            Ok(done) => match self.execute("COMMIT").await {
-                Ok(()) => return Ok(done),
-                Err(failure) if failure.is_full() || failure.is_busy() => Broken::Before(failure),
-                Err(failure) => Broken::AtCommit(failure),
-            },
-            Err(failure) => Broken::Before(failure),
-        };
-        match self.execute("ROLLBACK").await {
-            Ok(()) => {}
-            Err(failure) if failure.is_no_transaction() => {}
-            Err(_) => self.line.give_up(),
-        }
-        Err(broken)
-    }
-
     /// Something that has a transaction to itself.
     async fn alone<T>(
         &mut self,
-        is_wanted: impl FnMut() -> bool,
+        is_wanted: impl Fn() -> bool,
         work: impl AsyncFnOnce(&Statements, &mut SqliteConnection) -> Result<T, Failure>,
     ) -> Result<T, StoreError> {
-        let failing = |failure: Failure| failure.failing();
-        if !self.begin(is_wanted).await.map_err(failing)? {
-            return Err(StoreError::unavailable("the caller has given up"));
+        loop {
+            if !is_wanted() {
+                return Err(StoreError::unavailable("the caller has given up"));
+            }
+            match self.execute("BEGIN IMMEDIATE").await {
+                Ok(()) => break,
+                Err(failure) if failure.is_busy() => self.pause().await,
+                Err(failure) => return Err(failure.failing()),
+            }
         }
         let statements = Arc::clone(&self.statements);
-        let done = match self.line.get().await {
-            Ok(connection) => work(&statements, connection).await,
-            Err(failure) => Err(failure),
+        let committed = async {
+            let done = work(&statements, self.line.get().await?).await?;
+            self.execute("COMMIT").await?;
+            Ok(done)
         };
-        let ended = self.end(done).await;
+        let committed = committed.await;
+        let ended = self.unless_broken(committed).await;
         ended.map_err(|broken| broken.failure().failing())
     }
 

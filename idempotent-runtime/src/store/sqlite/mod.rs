@@ -8,6 +8,7 @@ mod bells;
 mod builder;
 mod connect;
 mod failure;
+mod patience;
 mod rules;
 mod statements;
 mod sweep;

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{SqliteConnection, sqlite::SqliteArguments};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteArguments};
 use tokio::{
     runtime,
     sync::{
@@ -25,6 +25,7 @@ use tokio::{
         mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
         oneshot,
     },
+    task::yield_now,
     time::{Instant, sleep, timeout},
 };
 
@@ -32,6 +33,7 @@ use super::{
     bells::Bells,
     connect::{Connector, Line},
     failure::Failure,
+    patience::Patience,
     rules::Row,
     statements::{MAX_ROWS, Seen, Statements},
     verb::{Image, Order, Question, Verb},
@@ -133,6 +135,7 @@ pub(super) async fn start(
                     waiting: VecDeque::new(),
                     bells,
                     traffic,
+                    patience: Patience::default(),
                     limit,
                 };
                 let reading = tokio::spawn(reader.run());
@@ -211,6 +214,7 @@ struct Writer {
     waiting: VecDeque<Order>,
     bells: Arc<Bells>,
     traffic: Arc<Traffic>,
+    patience: Patience,
     /// How long those who do not wait any more are worth waiting for.
     limit: Duration,
 }
@@ -290,11 +294,17 @@ impl Writer {
         // not overtaken by the one who waits for that.
         batch.sort_by_key(Verb::is_claim);
         let mut image = Image::new(seen);
+        let verbs = batch.len();
         for verb in batch {
             verb.decide(&mut image);
         }
         let (put, removed) = image.changes();
+        let start = Instant::now();
         let written = self.write(&put, &removed).await;
+        if !put.is_empty() || !removed.is_empty() {
+            let waiting = self.waiting.len() + self.orders.len();
+            self.patience.committed(verbs, waiting, start.elapsed());
+        }
         self.unless_broken(written).await
     }
 
@@ -325,6 +335,7 @@ impl Writer {
         if max_verbs > 1 {
             self.traffic.settle_down().await;
             self.gather(batch, max_verbs);
+            self.wait_for_more(batch, max_verbs).await;
         }
         let mut ids: Vec<_> = batch.iter().map(Verb::id).collect();
         ids.sort_unstable();
@@ -337,6 +348,30 @@ impl Writer {
             self.roll_back().await;
         }
         seen.map(Some)
+    }
+
+    /// Lets those who were just answered come back, where that pays.
+    async fn wait_for_more(&mut self, batch: &mut Vec<Verb>, max_verbs: usize) {
+        let Some((expected, longest)) = self.patience.wait_for() else {
+            return;
+        };
+        let (had, expected) = (batch.len(), expected.min(max_verbs));
+        let start = Instant::now();
+        while batch.len() < expected && start.elapsed() < longest {
+            // There and back to the driver's thread: shorter than a timer can be, and the
+            // processor is free for others meanwhile.
+            let Ok(connection) = self.line.get().await else {
+                return;
+            };
+            if connection.ping().await.is_err() {
+                return; // What follows finds out why.
+            }
+            yield_now().await; // To the reader, who brings claims.
+            self.gather(batch, max_verbs);
+        }
+        if had < expected {
+            self.patience.waited(batch.len() - had, expected - had);
+        }
     }
 
     /// Takes verbs that are waiting, up to the limits of a transaction.

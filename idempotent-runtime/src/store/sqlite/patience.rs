@@ -80,6 +80,7 @@ mod tests {
             }
         }
         assert!(waits < 25, "{waits}");
+        while patience.wait_for().is_none() {}
         patience.waited(10, 10);
         assert!(patience.wait_for().is_some());
     }

@@ -83,7 +83,7 @@
 //! | `actix` | handlers of actix-web 4 |
 //! | `macros` (default) | the attribute |
 //! | `memory` | [`MemoryStore`]; comes with either framework |
-//! | `sqlite` | [`SqliteStore`]: records in a file |
+//! | `sqlite` | `SqliteStore`: records in a file |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.

@@ -1,7 +1,7 @@
 //! Claims and records in a SQLite file.
 //!
 //! Everything that writes goes through one connection, which carries out whatever is waiting in
-//! one transaction ([`thread`]). What a verb makes of a row is plain code ([`rules`]), because
+//! one transaction ([`writer`]). What a verb makes of a row is plain code ([`rules`]), because
 //! whoever holds SQLite's write lock is alone.
 
 mod bells;
@@ -9,12 +9,14 @@ mod builder;
 mod connect;
 mod failure;
 mod patience;
+mod reader;
 mod rules;
 mod statements;
 mod sweep;
 mod thread;
 mod transaction;
 mod verb;
+mod writer;
 
 use std::{fmt, future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 

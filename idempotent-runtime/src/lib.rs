@@ -88,6 +88,7 @@
 //! | `sqlite` | [`SqliteStore`]: records in a file |
 //! | `redis` | [`RedisStore`], in Redis 7 or Valkey |
 //! | `postgres` | [`PostgresStore`] |
+//! | `sqlite` | `SqliteStore`: records in a file |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.

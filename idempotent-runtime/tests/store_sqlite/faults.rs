@@ -15,6 +15,7 @@ use crate::{Folder, body_of, claim_of, opened, raw, recorded, response, unavaila
 
 #[tokio::test]
 async fn a_full_disk_refuses_claims_and_delays_completions() {
+    const LIFE: Duration = Duration::from_secs(8);
     let folder = Folder::new();
     let options = SqliteConnectOptions::new()
         .filename(folder.file())
@@ -25,12 +26,12 @@ async fn a_full_disk_refuses_claims_and_delays_completions() {
     store.migrate().await.unwrap();
     let running = claim_of(1000);
     store.claim(&running).await.unwrap();
-    // Some are recorded, and expire.
+    // Some are recorded, and expire: long after the disk is full, however slow it is.
     let large = response(&"x".repeat(10_000));
     let mut fillers = 0;
     let refused = loop {
         let filler = with(claim_of(fillers), |claim| {
-            claim.ttl = Duration::from_secs(1);
+            claim.ttl = LIFE;
         });
         match store.complete(&filler, &large).await {
             Ok(_) => fillers += 1,
@@ -63,7 +64,7 @@ async fn a_full_disk_refuses_claims_and_delays_completions() {
     assert_eq!(body_of(&store, 0).await, Some(large.clone()));
 
     // Room comes back when what has expired is swept.
-    tokio::time::sleep(Duration::from_millis(1100)).await;
+    tokio::time::sleep(LIFE).await;
     assert_eq!(store.sweep(1000).await.unwrap(), fillers);
     assert_eq!(store.claim(&first).await.unwrap(), ClaimAnswer::Claimed);
     store.complete(&running, &large).await.unwrap();
@@ -269,4 +270,43 @@ async fn a_missing_table_names_the_mend() {
     store.migrate().await.unwrap();
     store.ping().await.unwrap();
     recorded(&store, 1).await;
+}
+
+#[tokio::test]
+#[ignore = "needs a folder on a file system of a few MiB that nobody else uses: SMALL_DISK"]
+async fn a_disk_without_room_refuses_claims_until_there_is_some() {
+    let Some(disk) = std::env::var_os("SMALL_DISK").map(std::path::PathBuf::from) else {
+        return;
+    };
+    let file = disk.join("records.db");
+    let store = opened(&file).await;
+    recorded(&store, 1).await;
+    let running = claim_of(2);
+    store.claim(&running).await.unwrap();
+    // Somebody else takes all there is.
+    let ballast = disk.join("ballast");
+    let mut bytes = vec![0; 8 << 20];
+    while fs::write(&ballast, &bytes).is_err() {
+        bytes.truncate(bytes.len() - 4096);
+    }
+    let mut next = 1000;
+    let refused = loop {
+        match store.claim(&claim_of(next)).await {
+            Ok(_) => next += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(matches!(refused, StoreError::Full), "{refused:?}");
+    let large = response(&"x".repeat(100_000));
+    unavailable(store.complete(&running, &large).await);
+    assert_eq!(body_of(&store, 1).await, Some(response("1")));
+    fs::remove_file(ballast).unwrap();
+    assert_eq!(
+        store.claim(&claim_of(next)).await.unwrap(),
+        ClaimAnswer::Claimed
+    );
+    store.complete(&running, &large).await.unwrap();
+    drop(store);
+    let store = opened(&file).await;
+    assert_eq!(body_of(&store, 2).await, Some(large));
 }

@@ -1,5 +1,6 @@
 //! The SQLite store: the contract, and what is its own.
 #![cfg(all(feature = "sqlite", feature = "store-contract"))]
+#![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
 mod faults;
 mod processes;

@@ -128,12 +128,11 @@ impl Line {
     }
 
     pub(super) async fn get(&mut self) -> Result<&mut SqliteConnection, Failure> {
-        let connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => {
-                let connected = self.options.connect().await;
-                connected.map_err(Failure::of("connecting"))?
-            }
+        let connection = if let Some(connection) = self.connection.take() {
+            connection
+        } else {
+            let connected = self.options.connect().await;
+            connected.map_err(Failure::of("connecting"))?
         };
         Ok(self.connection.insert(connection))
     }

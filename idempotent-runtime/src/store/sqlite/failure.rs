@@ -10,6 +10,7 @@ const BUSY: i32 = 5;
 const NO_MEMORY: i32 = 7;
 const CORRUPT: i32 = 11;
 const FULL: i32 = 13;
+const PROTOCOL: i32 = 15;
 const NOT_A_DATABASE: i32 = 26;
 
 /// Something that the driver could not do. Cloned for every verb that depended on it.
@@ -30,7 +31,8 @@ impl Failure {
 
     /// Another connection is in the way, for now.
     pub(super) fn is_busy(&self) -> bool {
-        self.code() == Some(BUSY)
+        // The latter: others open and close the file faster than we can follow.
+        matches!(self.code(), Some(BUSY | PROTOCOL))
     }
 
     /// There is no room on the disk, or no memory. Nothing was committed.

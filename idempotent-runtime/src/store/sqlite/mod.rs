@@ -1,19 +1,22 @@
 //! Claims and records in a SQLite file.
 //!
 //! Everything that writes goes through one connection, which carries out whatever is waiting in
-//! one transaction ([`thread`]). What a verb makes of a row is plain code ([`rules`]), because
+//! one transaction ([`writer`]). What a verb makes of a row is plain code ([`rules`]), because
 //! whoever holds SQLite's write lock is alone.
 
 mod bells;
 mod builder;
 mod connect;
 mod failure;
+mod patience;
+mod reader;
 mod rules;
 mod statements;
 mod sweep;
 mod thread;
 mod transaction;
 mod verb;
+mod writer;
 
 use std::{fmt, future::Future, path::Path, pin::Pin, sync::Arc, time::Duration};
 
@@ -142,14 +145,13 @@ impl SqliteStore {
 
     async fn ask<T>(&self, question: impl FnOnce(Answer<T>) -> Question) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        // Nobody there is seen by the answer that does not come.
-        let _ = self.0.desk.questions.send(question(answer));
+        self.0.desk.ask(question(answer));
         self.within_limit(answered).await
     }
 
     async fn order<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.0.desk.orders.send(order(answer));
+        self.0.desk.order(order(answer));
         self.within_limit(answered).await
     }
 

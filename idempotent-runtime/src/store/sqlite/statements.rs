@@ -49,7 +49,7 @@ pub(super) struct Seen {
 pub(super) struct Statements {
     schema: Arc<str>,
     load: [Arc<str>; SIZES.len()],
-    save: [Arc<str>; SIZES.len()],
+    save_and_commit: [Arc<str>; SIZES.len()],
     remove: [Arc<str>; SIZES.len()],
     sweep: Arc<str>,
     record: Arc<str>,
@@ -59,18 +59,18 @@ pub(super) struct Statements {
 impl Statements {
     /// `table` is a checked name.
     pub(super) fn new(table: &str) -> Self {
+        let load = |size| {
+            format!(
+                "SELECT clock.now, r.id, r.owner, r.fingerprint, r.state, r.lease_until, \
+                 r.expires_at, r.response FROM (SELECT {NOW} AS now) AS clock \
+                 LEFT JOIN \"{table}\" AS r ON r.id IN ({})",
+                repeated("?", size)
+            )
+        };
         Self {
             schema: SCHEMA.replace(TABLE_IN_SCHEMA, table).into(),
-            load: SIZES.map(|size| {
-                format!(
-                    "SELECT clock.now, r.id, r.owner, r.fingerprint, r.state, r.lease_until, \
-                     r.expires_at, r.response FROM (SELECT {NOW} AS now) AS clock \
-                     LEFT JOIN \"{table}\" AS r ON r.id IN ({})",
-                    repeated("?", size)
-                )
-                .into()
-            }),
-            save: SIZES.map(|size| {
+            load: SIZES.map(|size| load(size).into()),
+            save_and_commit: SIZES.map(|size| {
                 format!(
                     "INSERT INTO \"{table}\" \
                      (id, owner, fingerprint, state, lease_until, expires_at, response) \
@@ -78,7 +78,7 @@ impl Statements {
                      ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, \
                      fingerprint = excluded.fingerprint, state = excluded.state, \
                      lease_until = excluded.lease_until, expires_at = excluded.expires_at, \
-                     response = excluded.response",
+                     response = excluded.response; COMMIT",
                     repeated("(?, ?, ?, ?, ?, ?, ?)", size)
                 )
                 .into()
@@ -124,32 +124,11 @@ impl Statements {
         connection: &mut SqliteConnection,
         ids: &[RecordId],
     ) -> Result<Seen, Failure> {
-        let mut arguments = SqliteArguments::default();
-        for id in ids {
-            bind(&mut arguments, &id.as_bytes()[..])?;
-        }
-        let sql = AssertSqlSafe(Arc::clone(&self.load[size_for(ids.len())]));
-        let rows = sqlx::query_with(sql, arguments)
-            .fetch_all(connection)
-            .await
-            .map_err(Failure::of("reading records"))?;
-        let mut now = 0;
-        let mut slots = HashMap::with_capacity(rows.len());
-        for row in &rows {
-            now = column(row, 0)?;
-            // None of the ids has a row: the only one has but the time.
-            let Some(id) = column::<Option<&[u8]>>(row, 1)? else {
-                continue;
-            };
-            if let Ok(id) = id.try_into() {
-                slots.insert(RecordId::from_bytes(id), read(row).map(Some));
-            }
-        }
-        Ok(Seen { now, slots })
+        look(connection, &self.load[size_for(ids.len())], ids).await
     }
 
-    /// Writes rows, whatever is under their ids.
-    pub(super) async fn save(
+    /// Writes rows, whatever is under their ids, and commits.
+    pub(super) async fn save_and_commit(
         &self,
         connection: &mut SqliteConnection,
         rows: &[(RecordId, &Row)],
@@ -178,7 +157,12 @@ impl Statements {
             bind(&mut arguments, row.expires_at)?;
             bind(&mut arguments, response)?;
         }
-        run(connection, &self.save[size_for(rows.len())], arguments).await?;
+        run(
+            connection,
+            &self.save_and_commit[size_for(rows.len())],
+            arguments,
+        )
+        .await?;
         Ok(())
     }
 
@@ -230,6 +214,34 @@ impl Statements {
         run(connection, &self.ping, SqliteArguments::default()).await?;
         Ok(())
     }
+}
+
+async fn look(
+    connection: &mut SqliteConnection,
+    sql: &Arc<str>,
+    ids: &[RecordId],
+) -> Result<Seen, Failure> {
+    let mut arguments = SqliteArguments::default();
+    for id in ids {
+        bind(&mut arguments, &id.as_bytes()[..])?;
+    }
+    let rows = sqlx::query_with(AssertSqlSafe(Arc::clone(sql)), arguments)
+        .fetch_all(connection)
+        .await
+        .map_err(Failure::of("reading records"))?;
+    let mut now = 0;
+    let mut slots = HashMap::with_capacity(rows.len());
+    for row in &rows {
+        now = column(row, 0)?;
+        // None of the ids has a row: the only one has but the time.
+        let Some(id) = column::<Option<&[u8]>>(row, 1)? else {
+            continue;
+        };
+        if let Ok(id) = id.try_into() {
+            slots.insert(RecordId::from_bytes(id), read(row).map(Some));
+        }
+    }
+    Ok(Seen { now, slots })
 }
 
 async fn run(

@@ -34,7 +34,7 @@ CREATE INDEX IF NOT EXISTS idempotency_records_sweep ON "idempotency_records" (s
 -- keeps its plans whether or not the connection can keep prepared statements.
 --
 -- Durations are microseconds. Verdicts are: 0 somebody else is changing the row, ask again;
--- 1 done as asked; 2 found running; 3 found done; 4 found lost.
+-- 1 done as asked; 2 found running; 3 found done; 4 found lost; 5 done before by this owner.
 --
 -- A statement of another transaction is waited for only where two write the same new id; nobody
 -- waits there for long.
@@ -160,7 +160,10 @@ BEGIN
             ELSIF present.owner = wanted_owner THEN
                 IF present.response IS NOT NULL THEN
                     -- Recorded before, and the answer was lost.
-                    verdict := 1;
+                    verdict := 5;
+                    found_fingerprint := present.fingerprint;
+                    time_left := (extract(epoch FROM present.free_at - moment) * 1000000)::bigint;
+                    found_response := present.response;
                     RETURN;
                 END IF;
                 CONTINUE;

@@ -93,7 +93,7 @@ impl Process {
         let payment = json!({ "user": user, "amount": 100, "currency": "USD" });
         Request::new(self.address, "POST", "/payments")
             .header("authorization", format!("Bearer {user}"))
-            .key("one payment")
+            .key("one-payment")
             .json(&payment)
     }
 
@@ -186,10 +186,9 @@ async fn killed_in_mid_handler(setup: Setup) {
     let first = setup.start();
     let slow = first.pay(&user).header("x-demo-delay-ms", "60000");
     let _connection = slow.open().await;
-    // The same request: whichever comes first holds the claim.
-    let running = slow.clone();
-    let running = tokio::spawn(async move { is_running(&running).await });
-    soon("the operation runs", running).await.unwrap();
+    // It frees the key again where it was first.
+    let other = first.pay(&user).header("x-demo-fail", "before-effect-503");
+    is_running(&other).await;
     first.kill();
 
     let second = setup.start();
@@ -215,7 +214,6 @@ async fn stopped_past_its_lease(setup: Setup) {
     let slow = stopped.pay(&user).header("x-demo-delay-ms", "3000");
     let mut connection = slow.open().await;
     let retry = other.pay(&user).header("x-demo-fail", "before-effect-503");
-    // It frees the key again where it was first.
     is_running(&retry).await;
     stopped.signal("-STOP");
     let retry = other.pay(&user);

@@ -24,7 +24,7 @@ use crate::{
     event::Outcome,
     execution::{Answered, Claimed, End, RunState},
     runtime::{AnyStore, Running},
-    store::{ClaimAnswer, Completion, Fence},
+    store::{ClaimAnswer, Completion, Fence, StoreError},
     web::Recordable,
 };
 
@@ -275,6 +275,10 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
             guard.state.report_fenced();
             Some(found)
         }
+        Err(error @ StoreError::Unreadable(_)) => {
+            unreadable(&guard, &error);
+            None
+        }
         Err(error) => {
             tracing::error!(
                 record = %guard.claim().id.short_hash(),
@@ -291,6 +295,16 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
     }
 }
 
+/// Another record is in the outcome's place, and trying again will not make it readable.
+fn unreadable(guard: &RunGuard, error: &StoreError) {
+    tracing::error!(
+        record = %guard.claim().id.short_hash(),
+        error = error as &dyn std::error::Error,
+        "an outcome was not recorded, because another record is there that cannot be read",
+    );
+    guard.state.report_fenced();
+}
+
 /// Tries to record an outcome until the store takes it. Gives up when the record would have
 /// expired.
 async fn complete_later(guard: RunGuard, response: StoredResponse, outcome: Outcome) {
@@ -303,6 +317,7 @@ async fn complete_later(guard: RunGuard, response: StoredResponse, outcome: Outc
         match guard.state.complete(&response).await {
             Ok(Completion::Stored) => return guard.report(outcome),
             Ok(Completion::Fenced(_)) => return guard.state.report_fenced(),
+            Err(error @ StoreError::Unreadable(_)) => return unreadable(&guard, &error),
             Err(_) => {}
         }
     }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use idempotent_runtime::{MemoryStore, Outcome};
 use idempotent_tests::{
-    App, Connection, Fault, Framework, Panics, Plan, Request, Steered, Verb, both, eventually,
-    every, soon,
+    App, Connection, Fault, Framework, Panics, Plan, Request, Steered, Verb, both, eventually, soon,
 };
 
 /// What `/lease/second` says.
@@ -30,9 +29,9 @@ async fn lost(app: &App, request: &Request, plan: Plan) -> Connection {
     lost
 }
 
-every! {
-    async fn sec2_a_fenced_run_answers_with_the_outcome_of_the_winner(setting: Setting) {
-        let app = setting.start().await;
+both! {
+    async fn sec2_a_fenced_run_answers_with_the_outcome_of_the_winner(framework: Framework) {
+        let app = framework.start().await;
         let request = app.post("/pay").key("k");
         let mut lost = lost(&app, &request, Plan::body("lost").header("x-lost", "1")).await;
         let winner = request
@@ -51,8 +50,8 @@ every! {
         assert_eq!(app.idempotency.running(), 0);
     }
 
-    async fn sec2_a_fenced_run_is_told_in_flight_while_the_winner_runs(setting: Setting) {
-        let app = setting.start().await;
+    async fn sec2_a_fenced_run_is_told_in_flight_while_the_winner_runs(framework: Framework) {
+        let app = framework.start().await;
         let request = app.post("/pay").key("k");
         let mut lost = lost(&app, &request, Plan::default()).await;
         let mut winner = request.clone().plan(&Plan::gate("winner")).open().await;
@@ -65,8 +64,8 @@ every! {
         request.send().await.assert_replay_of(&winner);
     }
 
-    async fn sec2_a_run_that_nobody_followed_is_recorded_all_the_same(setting: Setting) {
-        let app = setting.start().await;
+    async fn sec2_a_run_that_nobody_followed_is_recorded_all_the_same(framework: Framework) {
+        let app = framework.start().await;
         let request = app.post("/pay").key("k");
         let mut lost = lost(&app, &request, Plan::default()).await;
         app.world.open("lost");
@@ -77,8 +76,8 @@ every! {
         assert_eq!(app.events.count(Outcome::Fenced), 0);
     }
 
-    async fn sec2_a_fenced_release_takes_nothing_from_the_winner(setting: Setting) {
-        let app = setting.start().await;
+    async fn sec2_a_fenced_release_takes_nothing_from_the_winner(framework: Framework) {
+        let app = framework.start().await;
         let request = app.post("/pay").key("k");
         let mut lost = lost(&app, &request, Plan::status(503)).await;
         let mut winner = request.clone().plan(&Plan::gate("winner")).open().await;
@@ -95,8 +94,8 @@ every! {
         assert_eq!(app.events.count(Outcome::Fenced), 1);
     }
 
-    async fn sec2_a_fenced_panic_takes_nothing_from_the_winner(setting: Setting) {
-        let app = setting.start().await;
+    async fn sec2_a_fenced_panic_takes_nothing_from_the_winner(framework: Framework) {
+        let app = framework.start().await;
         let request = app.post("/pay").key("k");
         let mut lost = lost(&app, &request, Plan::panics(Panics::Before)).await;
         let winner = request.send().await;
@@ -107,17 +106,15 @@ every! {
         request.send().await.assert_replay_of(&winner);
     }
 
-    async fn sec2_another_request_may_have_won(setting: Setting) {
-        let app = setting.start().await;
+    async fn sec2_another_request_may_have_won(framework: Framework) {
+        let app = framework.start().await;
         let request = app.post("/pay").key("k");
         let mut lost = lost(&app, &request.clone().body("one"), Plan::default()).await;
         request.clone().body("two").send().await.assert_first(201);
         app.world.open("lost");
         lost.response().await.assert_problem(422, "key-reused");
     }
-}
 
-both! {
     async fn sec9_a_claim_whose_answer_was_lost_is_given_back(framework: Framework) {
         let app = framework.start().await;
         let request = app.post("/pay").key("k");

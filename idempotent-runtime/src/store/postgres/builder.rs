@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::{ConnectOptions as _, PgPool, postgres::PgConnectOptions};
 
 use super::{
     PostgresStore,
@@ -17,7 +17,7 @@ pub struct PostgresStoreBuilder {
     pub(super) own_connections: Option<PgConnectOptions>,
     pub(super) table: Option<String>,
     pub(super) timeout: Duration,
-    pub(super) named_statements: bool,
+    pub(super) named_statements: Option<bool>,
 }
 
 impl PostgresStoreBuilder {
@@ -27,7 +27,7 @@ impl PostgresStoreBuilder {
             own_connections: None,
             table: None,
             timeout: Duration::from_secs(5),
-            named_statements: false,
+            named_statements: None,
         }
     }
 
@@ -45,16 +45,28 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Keeps prepared statements on the pool's connections, and sends values beside the
-    /// statement instead of in it; `false` unless set.
+    /// Whether the pool's connections keep the store's prepared statements. As the pool says
+    /// unless set: if its `statement_cache_capacity` is 0, they keep none.
     ///
-    /// It costs the server less, and the sql that drivers and servers can be told to log holds no
-    /// values. It **must not** be used behind a proxy that gives each transaction another
-    /// connection, such as `PgBouncer` in transaction mode, unless that keeps track of prepared
-    /// statements (`PgBouncer` 1.21 with `max_prepared_statements`).
+    /// With them, values are sent beside a statement and not in its text, which costs the server
+    /// less, and keeps recorded bodies out of the logs of statements. They **must not** be used
+    /// behind a proxy that gives each transaction another connection, such as PgBouncer in
+    /// transaction mode, unless that keeps track of prepared statements (PgBouncer 1.21 with
+    /// `max_prepared_statements`).
     pub fn named_statements(mut self, named: bool) -> Self {
-        self.named_statements = named;
+        self.named_statements = Some(named);
         self
+    }
+
+    pub(super) fn names_statements(&self) -> bool {
+        self.named_statements.unwrap_or_else(|| {
+            // The only way in which the driver tells.
+            let address = self.pool.connect_options().to_url_lossy();
+            let capacity = address
+                .query_pairs()
+                .find(|(name, _)| name == "statement-cache-capacity");
+            capacity.is_none_or(|(_, capacity)| capacity != "0")
+        })
     }
 
     /// How the store's own two connections are made, the one that renews leases and the one that

@@ -68,12 +68,16 @@ const PATIENT_ATTEMPTS: u32 = 4;
 /// # Proxies and prepared statements
 ///
 /// No session state is used: the store works behind a proxy that gives every transaction another
-/// connection. Therefore it does not prepare statements but writes values into their text, as
-/// digits. Whoever logs statements (`sqlx::query` at debug level, and at warn level those that
-/// take longer than a second; the server, when told to) then has ids, claims and recorded bodies
-/// in those logs as hexadecimal digits. With
-/// [`named_statements`](PostgresStoreBuilder::named_statements), which also costs the server
-/// less, or with sealed records they are not there.
+/// connection. Where that is so, and the proxy does not keep track of prepared statements (as
+/// `PgBouncer` does from 1.21 on, with `max_prepared_statements`), the pool's connections must not
+/// keep any: `PgConnectOptions::statement_cache_capacity(0)`, as for all else that sqlx does
+/// there. The store sees that, prepares nothing either, and writes values into the text of its
+/// statements, as digits.
+///
+/// Whoever logs statements (`sqlx::query` at debug level, and at warn level those that take
+/// longer than a second; the server, when told to) then has recorded bodies in those logs, as
+/// hexadecimal digits. Where that can be, use `PgConnectOptions::disable_statement_logging`, or
+/// seal the records (feature `encrypt`).
 ///
 /// # Transactions
 ///
@@ -112,7 +116,7 @@ impl PostgresStore {
     }
 
     fn with(options: PostgresStoreBuilder, table: Table) -> Self {
-        let statements = Arc::new(Statements::new(&table, options.named_statements));
+        let statements = Arc::new(Statements::new(&table, options.names_statements()));
         let attendant = Attendant::new(Connecting {
             pool: options.pool.clone(),
             options: options.own_connections,
@@ -203,7 +207,7 @@ impl Shared {
         let settle = async {
             for attempt in 0..ATTEMPTS {
                 match ask().await {
-                    Ok(Verdict::Passed) => return Ok(None),
+                    Ok(Verdict::Passed | Verdict::Before(_)) => return Ok(None),
                     Ok(Verdict::Found(found)) => return Ok(Some(found)),
                     // A transaction holds the row and stays open: the answer is what was there
                     // when it was last committed, and that nobody can have it now.
@@ -304,7 +308,9 @@ impl Transactional for PostgresStore {
                 for attempt in 0..ATTEMPTS {
                     match statements.complete(&mut *connection, claim, response).await {
                         Ok(Verdict::Passed) => return Ok(Completion::Stored),
-                        Ok(Verdict::Found(found)) => return Ok(Completion::Fenced(found)),
+                        Ok(Verdict::Found(found) | Verdict::Before(found)) => {
+                            return Ok(Completion::Fenced(found));
+                        }
                         Ok(Verdict::Again(_)) => {}
                         // Whatever failed, the transaction is over.
                         Err(failure) => return Err(failure.into_store_error(table, false)),

@@ -1,8 +1,9 @@
 //! What is sent to the server, and what comes back.
 //!
-//! By default a statement is one message of the simple query protocol, with its values written
-//! into the text: one round trip, and nothing that a proxy in between would have to remember.
-//! What is written there is digits, hexadecimal or decimal, and nothing else.
+//! A statement is prepared on its connection, and its values are sent beside it. Where connections
+//! keep no prepared statements it is one message of the simple query protocol, with its values
+//! written into the text: one round trip, and nothing that a proxy in between would have to
+//! remember. What is written there is digits, hexadecimal or decimal, and nothing else.
 
 use std::{sync::Arc, time::Duration};
 
@@ -48,6 +49,8 @@ pub(super) enum Verdict {
     /// Done as asked.
     Passed,
     Found(Found),
+    /// The owner itself has recorded this before.
+    Before(Found),
     /// Somebody else is changing the row; with the fingerprint of what was there last.
     Again(Option<Fingerprint>),
 }
@@ -317,13 +320,18 @@ fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
             fingerprint,
             lease_left: Some(left),
         }),
-        (3, Some(fingerprint)) => {
+        (3 | 5, Some(fingerprint)) => {
             let response = bytes(row, 3, binary)?.unwrap_or_default();
-            Verdict::Found(Found::Done {
+            let found = Found::Done {
                 fingerprint,
                 response: StoredResponse::decode(Bytes::from(response)).map_err(unreadable)?,
                 ttl_left: left,
-            })
+            };
+            if verdict == 5 {
+                Verdict::Before(found)
+            } else {
+                Verdict::Found(found)
+            }
         }
         (4, Some(fingerprint)) => Verdict::Found(Found::Lost { fingerprint }),
         (0, fingerprint) => Verdict::Again(fingerprint),

@@ -37,7 +37,7 @@ use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transacti
 use crate::core::{record::Claim, response::StoredResponse};
 
 /// How often a waiter looks whether another process has ended a claim.
-const LOOK_PAUSE: Duration = Duration::from_millis(100);
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Claims and records in a SQLite file: durable, and without a server.
 ///
@@ -72,7 +72,7 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// lifetimes end as much later or earlier.
 ///
 /// A waiter is woken at once when the claim ends through the same store; when it ends in another
-/// process, or in a transaction of the user's own, within about 100 ms.
+/// process, or in a transaction of the user's own, within about 50 ms.
 ///
 /// # Errors
 ///

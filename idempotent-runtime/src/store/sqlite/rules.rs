@@ -131,6 +131,18 @@ impl Row {
         matches!(self.state, State::Running { lease_until, .. } if now < lease_until)
     }
 
+    /// The record, if it is this owner's.
+    pub(super) fn done_by(
+        &self,
+        owner: OwnerToken,
+        now: Millis,
+    ) -> Result<Option<Found>, StoreError> {
+        match self.state {
+            State::Done { .. } if self.owner == owner => self.found(now).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn is_claimed_by(&self, owner: OwnerToken) -> bool {
         self.owner == owner && matches!(self.state, State::Running { .. })
     }

@@ -14,6 +14,7 @@ use std::{
 use idempotent_tests::{Request, Response, soon};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 /// An example application that runs.
 struct Process {
@@ -165,16 +166,29 @@ async fn settled(request: &Request) -> Response {
     .await
 }
 
-/// Sends it until it is told that the operation runs.
-async fn is_running(request: &Request) -> Response {
+/// Sends a request whose handler takes its time, and waits until it runs.
+async fn hold(process: &Process, user: &str, millis: u32) -> JoinHandle<Response> {
+    let slow = process
+        .pay(user)
+        .header("x-demo-delay-ms", millis.to_string());
+    // It frees the key again where it is first. The slow one is then refused, and sent again.
+    let probe = process.pay(user).header("x-demo-fail", "before-effect-503");
+    let send = || {
+        let slow = slow.clone();
+        tokio::spawn(async move { slow.send().await })
+    };
     soon("the operation runs", async {
+        let mut held = send();
         loop {
-            let response = request.send().await;
-            if response.status == 409 {
-                response.assert_problem(409, "in-flight");
-                return response;
+            let probed = probe.send().await;
+            if probed.status == 409 {
+                probed.assert_problem(409, "in-flight");
+                return held;
             }
-            assert_eq!(response.status, 503, "{response:?}");
+            assert_eq!(probed.status, 503, "{probed:?}");
+            if held.is_finished() {
+                held = send();
+            }
         }
     })
     .await
@@ -184,11 +198,7 @@ async fn killed_in_mid_handler(setup: Setup) {
     let setup = setup.with("LEASE", "3s");
     let user = somebody();
     let first = setup.start();
-    let slow = first.pay(&user).header("x-demo-delay-ms", "60000");
-    let _connection = slow.open().await;
-    // It frees the key again where it was first.
-    let other = first.pay(&user).header("x-demo-fail", "before-effect-503");
-    is_running(&other).await;
+    let _held = hold(&first, &user, 60_000).await;
     first.kill();
 
     let second = setup.start();
@@ -211,16 +221,14 @@ async fn stopped_past_its_lease(setup: Setup) {
     let setup = setup.with("LEASE", "1s");
     let user = somebody();
     let (stopped, other) = (setup.start(), setup.start());
-    let slow = stopped.pay(&user).header("x-demo-delay-ms", "3000");
-    let mut connection = slow.open().await;
-    let retry = other.pay(&user).header("x-demo-fail", "before-effect-503");
-    is_running(&retry).await;
+    let held = hold(&stopped, &user, 3_000).await;
     stopped.signal("-STOP");
     let retry = other.pay(&user);
     let winner = settled(&retry).await;
     winner.assert_first(201);
     stopped.signal("-CONT");
-    connection.response().await.assert_replay_of(&winner);
+    let late = soon("the stopped one answers", held).await.unwrap();
+    late.assert_replay_of(&winner);
     retry.send().await.assert_replay_of(&winner);
     let payments = other.payments(&user).await.len();
     if in_one_database {
@@ -246,12 +254,11 @@ async fn clocks_ten_minutes_apart(setup: Setup) {
     ahead.pay(&user).send().await.assert_replay_of(&paid);
 
     let other = somebody();
-    let slow = here.pay(&other).header("x-demo-delay-ms", "2000");
-    let mut connection = slow.open().await;
-    let retry = ahead.pay(&other).header("x-demo-fail", "before-effect-503");
-    let refused = is_running(&retry).await;
+    let held = hold(&here, &other, 2_000).await;
+    let refused = ahead.pay(&other).send().await;
+    refused.assert_problem(409, "in-flight");
     assert_eq!(refused.header("retry-after"), Some(&b"1"[..]));
-    let paid = connection.response().await;
+    let paid = soon("the payment is made", held).await.unwrap();
     paid.assert_first(201);
     ahead.pay(&other).send().await.assert_replay_of(&paid);
     for user in [&user, &other] {

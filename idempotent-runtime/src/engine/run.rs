@@ -119,7 +119,7 @@ async fn run<R: Recordable>(
         _ => None,
     };
     let mut other = settle(guard, verdict).await;
-    if other.is_none() && state.is_in_doubt() {
+    if other.is_none() && recorded.is_some() {
         other = committed(&state, recorded).await;
     }
     match (response, other) {
@@ -226,7 +226,11 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
         Verdict::Release => {
             match guard.store().release(guard.claim()).await {
                 Ok(Fence::Passed) => guard.report(Outcome::Released),
-                Ok(Fence::Fenced) if guard.state.is_in_doubt() => guard.report(Outcome::Executed),
+                Ok(Fence::Fenced) if guard.state.is_in_doubt() => {
+                    guard.settled = true;
+                    guard.report(Outcome::Executed);
+                    return committed(&guard.state, None).await;
+                }
                 Ok(Fence::Fenced) => guard.state.report_fenced(),
                 Err(error) => {
                     tracing::warn!(

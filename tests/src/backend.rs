@@ -168,7 +168,7 @@ macro_rules! each {
 
 impl Store for Backend {
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
-        each!(self, store => store.claim(claim).await)
+        each!(self, store => Box::pin(store.claim(claim)).await)
     }
 
     async fn complete(
@@ -176,15 +176,15 @@ impl Store for Backend {
         claim: &Claim,
         response: &StoredResponse,
     ) -> Result<Completion, StoreError> {
-        each!(self, store => store.complete(claim, response).await)
+        each!(self, store => Box::pin(store.complete(claim, response)).await)
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        each!(self, store => store.release(claim).await)
+        each!(self, store => Box::pin(store.release(claim)).await)
     }
 
     async fn renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        each!(self, store => store.renew(claim).await)
+        each!(self, store => Box::pin(store.renew(claim)).await)
     }
 
     fn needs_lease(&self) -> bool {

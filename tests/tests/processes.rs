@@ -167,6 +167,7 @@ async fn settled(request: &Request) -> Response {
 }
 
 /// Sends a request whose handler takes its time, and waits until it runs.
+#[allow(clippy::async_yields_async)] // Its response is not waited for here.
 async fn hold(process: &Process, user: &str, millis: u32) -> JoinHandle<Response> {
     let slow = process
         .pay(user)

@@ -19,6 +19,8 @@ pub(super) enum Head<'a> {
     Actix(&'a actix_web::HttpRequest),
 }
 
+// With one framework alone it is as small as a reference to it.
+#[allow(clippy::trivially_copy_pass_by_ref)]
 impl<'a> RequestHead<'a> {
     /// The method, such as `POST`.
     #[must_use]

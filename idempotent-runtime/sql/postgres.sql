@@ -53,15 +53,20 @@ CREATE OR REPLACE FUNCTION "idempotency_records_claim"(
     OUT found_response bytea
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    moment      timestamptz := clock_timestamp();
-    new_end     timestamptz := moment + lease * interval '1 microsecond';
-    new_free    timestamptz := new_end + lost_for * interval '1 microsecond';
-    new_sweep   timestamptz := moment + ttl * interval '1 microsecond';
+    moment      timestamptz;
+    new_end     timestamptz;
+    new_free    timestamptz;
+    new_sweep   timestamptz;
     present     record;
     was_awaited boolean;
 BEGIN
     verdict := 0;
     FOR attempt IN 1..3 LOOP
+        -- In every round, because one may have waited for a lock.
+        moment := clock_timestamp();
+        new_end := moment + lease * interval '1 microsecond';
+        new_free := new_end + lost_for * interval '1 microsecond';
+        new_sweep := moment + ttl * interval '1 microsecond';
         SELECT r.fingerprint, r.owner, r.lease_ends, r.free_at, r.response
             INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
         IF NOT FOUND THEN

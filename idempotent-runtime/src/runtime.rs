@@ -72,6 +72,9 @@ struct NamedScope {
     resolver: Resolver,
 }
 
+/// The shortest lease and ttl that can be set at run time.
+const SHORTEST: Duration = Duration::from_millis(100);
+
 /// Sets up an [`Idempotency`].
 #[must_use]
 pub struct IdempotencyBuilder {
@@ -264,16 +267,16 @@ impl IdempotencyBuilder {
     }
 
     /// Takes the place of every attribute's `lease`, so that an application can be tried out, or
-    /// tested, without waiting for it. At least 100 ms, which a shorter one is taken for.
+    /// tested, without waiting for it. From 100 ms to an hour; what is beyond is taken for that.
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = Some(lease.max(Duration::from_millis(100)));
+        self.lease = Some(lease.clamp(SHORTEST, Duration::from_hours(1)));
         self
     }
 
     /// Takes the place of every attribute's `ttl`, so that an application can be tried out, or
-    /// tested, without waiting for it.
+    /// tested, without waiting for it. From 100 ms to 366 days; what is beyond is taken for that.
     pub fn ttl(mut self, ttl: Duration) -> Self {
-        self.ttl = Some(ttl);
+        self.ttl = Some(ttl.clamp(SHORTEST, Duration::from_hours(366 * 24)));
         self
     }
 

@@ -432,12 +432,19 @@ async fn a_transaction_records_together_with_its_effect_or_not_at_all() {
         let claim = fresh();
         claimed(&store, &claim).await;
         let mut transaction = pool.begin().await.unwrap();
-        for _ in 0..2 {
-            let answer = store
-                .complete_in(&mut *transaction, &claim, &response("1"))
-                .await;
-            assert_eq!(answer.unwrap(), Completion::Stored);
-        }
+        let answer = store
+            .complete_in(&mut *transaction, &claim, &response("1"))
+            .await;
+        assert_eq!(answer.unwrap(), Completion::Stored);
+        // A second effect of the same run, even in the same transaction.
+        let answer = store
+            .complete_in(&mut *transaction, &claim, &response("2"))
+            .await;
+        assert!(
+            matches!(&answer, Ok(Completion::Fenced(Found::Done { response: found, .. }))
+                if *found == response("1")),
+            "{answer:?}"
+        );
         // Neither a rival, nor a renewal, nor a waiter waits for the transaction.
         let answer = at_once(store.claim(&rival(&claim))).await.unwrap();
         assert!(is_running(&answer), "{answer:?}");

@@ -10,7 +10,9 @@ use std::{
 
 use tokio::time::{Instant, sleep, timeout_at};
 
-use super::{Answer, Begun, RunGuard, reconcile::reconcile, refusal, release_later, spawn};
+use super::{
+    Answer, Begun, RunGuard, lease::still_held, reconcile::reconcile, refusal, release_later, spawn,
+};
 use crate::{
     core::{
         fingerprint::Fingerprint,
@@ -56,6 +58,7 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
             max_response: policy.max_response,
             ..Claim::new(id, inner.owner(), wanted.fingerprint)
         };
+        let asked = inner.store.needs_lease().then(Instant::now);
         let answer = Claiming::new(inner, &claim).await;
         let found = match answer {
             Ok(ClaimAnswer::Claimed) => {
@@ -65,6 +68,9 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
                 return if takes_over {
                     // In a box, because hardly any run was lost.
                     Box::pin(reconcile(guard, caller)).await
+                } else if asked.is_some_and(|asked| asked.elapsed() >= claim.lease / 3) {
+                    // The lease began when the store was asked, and may be over by now.
+                    Box::pin(still_held(guard)).await
                 } else {
                     Begun::Run(guard)
                 };

@@ -8,7 +8,8 @@ use std::{
 
 use tokio::time::{sleep, timeout};
 
-use crate::{execution::RunState, store::Fence};
+use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
+use crate::{core::problem::Problem, execution::RunState, store::Fence};
 
 /// What renews the lease of a run, where the store needs one.
 pub(super) fn renewal(state: &Arc<RunState>) -> Option<Pin<Box<impl Future<Output = ()> + use<>>>> {
@@ -34,6 +35,33 @@ pub(super) async fn renewing<T>(
     .await
 }
 
+/// Makes sure, before its handler runs, of a claim that was granted a while ago.
+pub(super) async fn still_held(guard: RunGuard) -> Begun {
+    let state = Arc::clone(guard.state());
+    let inner = &state.runtime.0;
+    let claim = state.claimed().claim;
+    let problem = match inner.store.renew(claim).await {
+        Ok(Fence::Passed) => return Begun::Run(guard),
+        Ok(Fence::Fenced) => {
+            state.report_fenced();
+            Problem::InFlight { retry_after: 1 }
+        }
+        Err(error) => {
+            tracing::error!(
+                record = %claim.id.short_hash(),
+                error = &error as &dyn std::error::Error,
+                "a lease could not be renewed before its handler was to run",
+            );
+            spawn(release_later(Arc::clone(inner), claim));
+            Problem::StoreUnavailable
+        }
+    };
+    guard.forget();
+    let record = Some(claim.id.short_hash());
+    state.report(state.claimed().policy, record, refusal(&problem));
+    Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
+}
+
 /// Renews a lease for as long as there is one.
 ///
 /// A renewal that fails or does not answer is tried again soon: several times before the lease
@@ -45,7 +73,7 @@ async fn renew(state: Arc<RunState>) {
     loop {
         sleep(pause).await;
         let renewal = state.runtime.0.store.renew(claim);
-        pause = match timeout(regular, renewal).await {
+        pause = match timeout(claim.lease / 6, renewal).await {
             Ok(Ok(Fence::Passed)) => regular,
             // Not lost, but ended by this very run.
             Ok(Ok(Fence::Fenced)) if state.is_ending() => return,

@@ -43,14 +43,24 @@ pub(crate) enum Answer {
     Refuse(RenderedProblem),
 }
 
-/// Frees a key under which nothing has happened, and tries for as long as the lease lasts: after
-/// that the claim ends by itself, or, in a store without leases, is ended here.
+/// Frees a key under which nothing has happened, and tries for as long as the claim stands in the
+/// way of others: after that it has ended by itself, or, in a store without leases, is ended here.
+///
+/// A claim that took the place of a lost run is not released but lost again: something may have
+/// happened under its key before.
 fn release_later(inner: Arc<Inner>, claim: Claim) -> impl Future<Output = ()> + Send {
     // `drain` waits for it from now on, and not from when it is first polled.
     let running = inner.running();
     async move {
+        if claim.takes_over {
+            return inner.store.abandon(&claim);
+        }
         let [mut pause, longest] = PAUSES;
-        let deadline = Instant::now() + claim.lease;
+        let stands = match claim.on_lost {
+            OnLost::Rerun => claim.lease,
+            OnLost::Refuse => claim.lease + claim.ttl,
+        };
+        let deadline = Instant::now() + stands;
         while Instant::now() < deadline {
             if inner.store.release(claim).await.is_ok() {
                 return;

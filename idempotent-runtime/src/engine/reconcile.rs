@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc};
 
 use super::{
     Answer, Begun, RunGuard,
-    lease::{renewal, renewing},
+    lease::{renewal, renewing, still_held},
     run,
 };
 use crate::{
@@ -36,7 +36,10 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
             let answer = run::record(guard, response, Outcome::Reconciled).await;
             Begun::Answer(answer)
         }
-        (Reconciled::NotDone, _) | (Reconciled::Unknown, OnLost::Rerun) => Begun::Run(guard),
+        (Reconciled::NotDone, _) | (Reconciled::Unknown, OnLost::Rerun) => {
+            // It may have taken long to find out.
+            still_held(guard).await
+        }
         (Reconciled::Unknown, OnLost::Refuse) => {
             // Abandoned, and so lost again.
             drop(guard);

@@ -49,6 +49,11 @@ impl RunGuard {
         &self.state
     }
 
+    /// Lets go of the claim without a word to the store.
+    pub(super) fn forget(mut self) {
+        self.settled = true;
+    }
+
     fn claim(&self) -> Claim {
         self.state.claimed().claim
     }
@@ -155,8 +160,11 @@ async fn committed(state: &RunState, recorded: Option<StoredResponse>) -> Option
         Ok(ClaimAnswer::Found(found @ Found::Done { .. })) => Some(found),
         Ok(ClaimAnswer::Found(_)) => None,
         Ok(ClaimAnswer::Claimed) => {
-            // It had been released, and is the owner's again.
-            spawn(release_later(Arc::clone(&state.runtime.0), claim));
+            // It had been released, and is the owner's again. Unless there is an outcome to be
+            // recorded: then that is still being tried, and the key is not freed.
+            if recorded.is_none() {
+                spawn(release_later(Arc::clone(&state.runtime.0), claim));
+            }
             None
         }
         Err(error) => {

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::{Answered, CommitInError, Execution, RunState};
 use crate::{
     core::response::StoredResponse,
-    store::{Completion, DatabaseTransaction},
+    store::{Completion, DatabaseTransaction, StoreError},
     web::Recordable,
 };
 
@@ -81,10 +81,15 @@ impl Execution {
             return Err(CommitInError::Unsupported);
         };
         let (response, stored) = response.record(claimed.policy.max_response).await;
-        state.start_commit_in()?;
+        let before = state.start_commit_in()?;
         let connection = transaction.connection();
         let completion = transactional.complete_in(connection, &claimed.claim, &stored);
-        match completion.await.and_then(Completion::readable)? {
+        let completion = completion.await.and_then(Completion::readable);
+        if let (Err(StoreError::Unsupported), Some(released)) = (&completion, before) {
+            // Nothing was sent.
+            state.undo_commit_in(released);
+        }
+        match completion? {
             Completion::Stored => Ok(Uncommitted {
                 response,
                 record: Some((Arc::clone(state), stored)),

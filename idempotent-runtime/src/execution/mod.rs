@@ -72,7 +72,9 @@ enum Progress {
     },
     /// A response was written in a transaction of the handler's, and nobody has told whether that
     /// was committed.
-    InDoubt,
+    InDoubt {
+        released: bool,
+    },
     Committed(StoredResponse, Answered),
     Ended,
 }
@@ -159,7 +161,8 @@ impl Execution {
     /// run that then panics.
     pub fn release(&self) {
         if let Some((state, _)) = self.run()
-            && let Progress::Running { released } = &mut *state.progress()
+            && let Progress::Running { released } | Progress::InDoubt { released } =
+                &mut *state.progress()
         {
             *released = true;
         }
@@ -214,7 +217,7 @@ impl RunState {
                 self.set_ending();
                 Ok(())
             }
-            Progress::Committed(..) | Progress::InDoubt => Err(CommitError::Twice),
+            Progress::Committed(..) | Progress::InDoubt { .. } => Err(CommitError::Twice),
             Progress::Ended => Err(CommitError::Ended),
         }
     }
@@ -222,23 +225,31 @@ impl RunState {
     /// Takes note that a response is about to be written in a transaction. That may be done
     /// again: a transaction that failed is tried again in another one, and of all of them the
     /// store lets one be committed.
-    fn start_commit_in(&self) -> Result<(), CommitError> {
+    ///
+    /// Gives whether a run that was not in doubt before had been released.
+    fn start_commit_in(&self) -> Result<Option<bool>, CommitError> {
         let mut progress = self.progress();
-        match *progress {
-            Progress::Running { .. } | Progress::InDoubt => {
-                *progress = Progress::InDoubt;
-                self.set_ending();
-                Ok(())
-            }
+        let before = match *progress {
+            Progress::Running { released } => Ok((released, Some(released))),
+            Progress::InDoubt { released } => Ok((released, None)),
             Progress::Committed(..) => Err(CommitError::Twice),
             Progress::Ended => Err(CommitError::Ended),
-        }
+        };
+        let (released, before) = before?;
+        *progress = Progress::InDoubt { released };
+        self.set_ending();
+        Ok(before)
+    }
+
+    /// Takes note that nothing was written after all.
+    fn undo_commit_in(&self, released: bool) {
+        *self.progress() = Progress::Running { released };
     }
 
     /// Takes note of what became of the transaction.
     fn decide_commit_in(&self, response: StoredResponse, answer: Answered) {
         let mut progress = self.progress();
-        if matches!(*progress, Progress::InDoubt) {
+        if matches!(*progress, Progress::InDoubt { .. }) {
             *progress = Progress::Committed(response, answer);
         }
     }
@@ -254,9 +265,9 @@ impl RunState {
     pub(crate) fn end(&self) -> End {
         match std::mem::replace(&mut *self.progress(), Progress::Ended) {
             Progress::Running { released } => End::Returned { released },
-            Progress::InDoubt => {
+            Progress::InDoubt { released } => {
                 self.in_doubt.store(true, Ordering::Release);
-                End::Returned { released: false }
+                End::Returned { released }
             }
             Progress::Committed(response, answered) => End::Committed(response, answered),
             // It is at its end for the second time, because its response panicked.
@@ -268,7 +279,7 @@ impl RunState {
     pub(crate) fn may_be_committed(&self) -> bool {
         matches!(
             *self.progress(),
-            Progress::Committed(..) | Progress::InDoubt
+            Progress::Committed(..) | Progress::InDoubt { .. }
         )
     }
 

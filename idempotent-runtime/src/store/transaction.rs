@@ -26,12 +26,13 @@ pub trait Transactional: Send + Sync {
 }
 
 /// An open transaction of a database driver: `sqlx::Transaction` of PostgreSQL (feature
-/// `postgres`) and of SQLite (feature `sqlite`).
+/// `postgres`) and of SQLite (feature `sqlite`), not nested in another one.
 pub trait DatabaseTransaction: Send {
     /// The connection on which the transaction is open.
     fn connection(&mut self) -> &mut (dyn Any + Send);
 
-    /// Commits the transaction. After an error it is not known whether it was.
+    /// Commits the transaction. `Ok` only if it is committed; after an error it is not known
+    /// whether it was.
     fn commit(self) -> impl Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send;
 }
 
@@ -41,7 +42,11 @@ impl DatabaseTransaction for sqlx::Transaction<'_, sqlx::Postgres> {
         &mut **self
     }
 
-    async fn commit(self) -> Result<(), Box<dyn Error + Send + Sync>> {
+    async fn commit(mut self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        not_nested::<sqlx::Postgres>(&self)?;
+        // PostgreSQL rolls back a transaction in which a statement has failed, and answers its
+        // COMMIT as if all were well. This fails there.
+        sqlx::raw_sql("SELECT 1").execute(&mut *self).await?;
         Ok(Self::commit(self).await?)
     }
 }
@@ -53,6 +58,18 @@ impl DatabaseTransaction for sqlx::Transaction<'_, sqlx::Sqlite> {
     }
 
     async fn commit(self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        not_nested::<sqlx::Sqlite>(&self)?;
         Ok(Self::commit(self).await?)
     }
+}
+
+/// What a nested transaction does is committed by the outer one, of which nothing is known here.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+fn not_nested<D: sqlx::Database>(connection: &D::Connection) -> Result<(), &'static str> {
+    use sqlx_core::transaction::TransactionManager as _;
+
+    if D::TransactionManager::get_transaction_depth(connection) > 1 {
+        return Err("the transaction is nested in another one, which would have to be committed");
+    }
+    Ok(())
 }

@@ -3,9 +3,13 @@
 use axum::{Json, Router, routing::post};
 use idempotent_runtime::idempotent;
 
-#[idempotent(scope = String::from(user))]
-async fn pay(Json(user): Json<Box<str>>) -> Json<Box<str>> {
-    Json(user)
+fn owner(of: Vec<String>) -> String {
+    of.concat()
+}
+
+#[idempotent(scope = owner(names))]
+async fn pay(Json(names): Json<Vec<String>>) -> Json<Vec<String>> {
+    Json(names)
 }
 
 fn main() {

@@ -78,12 +78,13 @@ impl Shard {
             if !slot.is_expired(now) && !is_taken_over {
                 return Ok(ClaimAnswer::Found(slot.found(now)));
             }
-            self.remove(&claim.id, budget);
         }
         let reserved = claim
             .max_response
             .saturating_add(ENTRY_BYTES + HEADER_BYTES);
+        // First the room, so that a lost claim stays where there is none for its successor.
         budget.reserve(reserved)?;
+        self.remove(&claim.id, budget);
         let bell = None;
         self.insert(claim, State::Running { reserved, bell });
         Ok(ClaimAnswer::Claimed)

@@ -29,10 +29,20 @@ fn explained(what: String, source: Option<sqlx::Error>) -> StoreError {
 }
 
 impl Failure {
-    /// Whether another transaction was in the way, and the same statement may pass if it is sent
-    /// again: a serialization failure or a deadlock. Nothing was done.
+    /// Whether the same statement may pass if it is sent again: after a serialization failure or
+    /// a deadlock, where nothing was done, and on another connection when this one was lost,
+    /// because a verb that was carried out is recognised by its owner.
     pub(super) fn is_transient(&self) -> bool {
-        matches!(self, Self::Database(error) if matches!(&*code(error), "40001" | "40P01"))
+        match self {
+            Self::Database(sqlx::Error::Io(_)) => true,
+            Self::Database(error) => matches!(&*code(error), "40001" | "40P01"),
+            Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Whether a transaction that is writing this very id did not end in time.
+    pub(super) fn is_locked(&self) -> bool {
+        matches!(self, Self::Database(error) if &*code(error) == "55P03")
     }
 
     /// The store's answer. `claims` when it was asked for a claim, and may be without room.

@@ -88,7 +88,7 @@ const PATIENT_ATTEMPTS: u32 = 4;
 /// transaction again. While the transaction is open, the row is answered as it was before:
 /// running. Only where the id has no row (its lease ended and it was swept, or another
 /// run took it over and released it) a claim of the same id waits for the transaction, for one
-/// second at most, and then fails as unavailable.
+/// second at most, before it is answered so.
 ///
 /// Cloning gives another handle on the same store.
 #[derive(Clone)]
@@ -201,7 +201,7 @@ impl Shared {
     /// limit. Each time it either did all that was asked or nothing.
     async fn settled<A: Future<Output = Result<Verdict, Failure>>>(
         &self,
-        claims: bool,
+        claim: Option<&Claim>,
         ask: impl Fn() -> A,
     ) -> Result<Option<Found>, StoreError> {
         let settle = async {
@@ -219,11 +219,19 @@ impl Shared {
                     }
                     Ok(Verdict::Again(_)) => {}
                     Err(failure) if failure.is_transient() && attempt + 1 < ATTEMPTS => {}
-                    Err(failure) => return Err(failure.into_store_error(&self.table, claims)),
+                    Err(failure) if claim.is_some() && failure.is_locked() => break,
+                    Err(failure) => {
+                        return Err(failure.into_store_error(&self.table, claim.is_some()));
+                    }
                 }
                 sleep(Duration::from_millis(1 << attempt)).await;
             }
-            Err(contended())
+            // The server has answered, and said that others are at this very id.
+            let running = |claim: &Claim| Found::Running {
+                fingerprint: claim.fingerprint,
+                lease_left: Some(Duration::ZERO),
+            };
+            claim.map(running).map(Some).ok_or_else(contended)
         };
         let settled = timeout(self.timeout, settle).await;
         settled.map_err(|_| timed_out(self.timeout))?
@@ -236,7 +244,7 @@ impl Store for PostgresStore {
             pool, statements, ..
         } = &*self.0;
         let ask = || statements.claim(pool, claim);
-        let found = self.0.settled(true, ask).await?;
+        let found = self.0.settled(Some(claim), ask).await?;
         Ok(found.map_or(ClaimAnswer::Claimed, ClaimAnswer::Found))
     }
 
@@ -249,7 +257,7 @@ impl Store for PostgresStore {
             pool, statements, ..
         } = &*self.0;
         let ask = || statements.complete(pool, claim, response);
-        let found = self.0.settled(false, ask).await?;
+        let found = self.0.settled(None, ask).await?;
         Ok(found.map_or(Completion::Stored, Completion::Fenced))
     }
 

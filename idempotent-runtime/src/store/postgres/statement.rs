@@ -305,6 +305,10 @@ pub(super) fn time_left(micros: Option<i64>) -> Duration {
 fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
     const NO_FINGERPRINT: &str = "a row without a fingerprint of 32 bytes";
     let verdict: i32 = row.try_get(0)?;
+    if verdict == 1 {
+        // Whatever was there before, and however damaged, is over.
+        return Ok(Verdict::Passed);
+    }
     let fingerprint = match bytes(row, 1, binary)? {
         None => None,
         Some(bytes) => {
@@ -315,7 +319,6 @@ fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
     };
     let left = time_left(row.try_get(2)?);
     Ok(match (verdict, fingerprint) {
-        (1, _) => Verdict::Passed,
         (2, Some(fingerprint)) => Verdict::Found(Found::Running {
             fingerprint,
             lease_left: Some(left),

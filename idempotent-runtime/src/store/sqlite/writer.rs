@@ -112,6 +112,8 @@ impl Writer {
         // Owners first: where a lease ended while nobody could write, the owner who renews it is
         // not overtaken by the one who waits for that.
         batch.sort_by_key(Verb::is_claim);
+        // A claim that was given up meanwhile may have been released already, in this very batch.
+        batch.retain(|verb| !verb.is_moot());
         let mut image = Image::new(seen);
         let verbs = batch.len();
         for verb in batch {

@@ -109,6 +109,18 @@ impl Raw {
 
 struct Row(&'static str, f64, f64, f64);
 
+/// It is emptied between rounds.
+async fn assert_empty(raw: &Raw) {
+    let keys: u64 = redis::cmd("DBSIZE")
+        .query_async(&mut raw.connection.clone())
+        .await
+        .unwrap();
+    assert_eq!(
+        keys, 0,
+        "REDIS_URL must name a database without keys: it will be emptied"
+    );
+}
+
 async fn measure(store: &RedisStore, raw: &Raw, tasks: u64, each: u64) -> Vec<Row> {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut first = [0.0_f64; 3];
@@ -217,6 +229,7 @@ async fn main() {
         script: script.into(),
         record: vec![b'r'; 58 + response().as_bytes().len()].into(),
     };
+    assert_empty(&raw).await;
     let store = RedisStore::connect(&url).await.unwrap();
     for (tasks, each) in [(TASKS, EACH), (1, 2000)] {
         println!("{tasks} tasks");

@@ -235,7 +235,8 @@ impl IdempotencyBuilder {
     /// after that request has passed the handler's extractors; one request at a time asks, under
     /// a claim of its own that is renewed meanwhile, and the others wait or are told 409
     /// `in-flight`. It is asked again by a later request when the answer was
-    /// [`Reconciled::Unknown`] and `on_lost = "refuse"`.
+    /// [`Reconciled::Unknown`] and `on_lost = "refuse"`; in a store with leases when the asking
+    /// request's own lease has ended, and until then the answer is 409 `in-flight`.
     ///
     /// All servers on one store should have the hook, or none: a server without it goes by
     /// `on_lost` alone.

@@ -76,6 +76,14 @@ impl Database {
 }
 
 impl Transaction {
+    /// A statement fails.
+    pub async fn fail(&mut self) {
+        let insert = "INSERT INTO effects (who) VALUES (NULL)";
+        on_each!(self, transaction => drop(
+            sqlx::query(insert).execute(&mut **transaction).await.unwrap_err()
+        ));
+    }
+
     /// An effect happens, if the transaction is committed.
     pub async fn act(&mut self, who: &str) {
         let insert = "INSERT INTO effects (who) VALUES ($1)";
@@ -91,6 +99,6 @@ impl DatabaseTransaction for Transaction {
     }
 
     async fn commit(self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        on_each!(self, transaction => Ok(transaction.commit().await?))
+        on_each!(self, transaction => DatabaseTransaction::commit(transaction).await)
     }
 }

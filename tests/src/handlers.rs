@@ -14,6 +14,7 @@ use idempotent_runtime::{
     Execution, Recordable, Uncommitted, idempotent, store::DatabaseTransaction as _,
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use sqlx::Acquire as _;
 
 use crate::{
     database::Transaction,
@@ -232,7 +233,10 @@ async fn in_transaction<R: Reply>(
     transact: Transact,
     gate: Option<&str>,
 ) -> R {
-    let (transaction, written) = match write::<R>(world, execution, "first").await {
+    if transact == Transact::Nested {
+        return nested(world, execution).await;
+    }
+    let (mut transaction, written) = match write::<R>(world, execution, "first").await {
         Ok(written) => written,
         Err(error) => return error,
     };
@@ -241,10 +245,13 @@ async fn in_transaction<R: Reply>(
         world.pass(gate).await;
     }
     let committed = match transact {
-        Transact::Commit | Transact::ThenFail | Transact::ThenPanic => {
+        Transact::Commit | Transact::ThenFail | Transact::ThenPanic | Transact::BreakAndCommit => {
+            if transact == Transact::BreakAndCommit {
+                transaction.fail().await;
+            }
             match written.commit(transaction).await {
                 Ok(response) => response,
-                Err(error) => return text(500, error.to_string()),
+                Err(error) => return text(error.status(), error.to_string()),
             }
         }
         Transact::CommitItself | Transact::Again => {
@@ -254,6 +261,12 @@ async fn in_transaction<R: Reply>(
         }
         Transact::Forget => text(202, "forgotten"),
         Transact::Unavailable => text(503, "not done"),
+        Transact::ReleaseItself => {
+            drop(transaction);
+            execution.release();
+            text(500, "rolled back")
+        }
+        Transact::Nested => unreachable!("it is done elsewhere"),
         Transact::RollBackAndAgain => {
             drop(transaction);
             text(500, "rolled back")
@@ -269,6 +282,33 @@ async fn in_transaction<R: Reply>(
             }
         }
         _ => committed,
+    }
+}
+
+/// An effect and its record in a transaction within another one.
+async fn nested<R: Reply>(world: &World, execution: &Execution) -> R {
+    let (database, who) = world.database();
+    macro_rules! within {
+        ($outer:expr) => {{
+            let mut outer = $outer;
+            let mut inner = outer.begin().await.unwrap();
+            sqlx::query("INSERT INTO effects (who) VALUES ($1)")
+                .bind(who)
+                .execute(&mut *inner)
+                .await
+                .unwrap();
+            let written = execution
+                .commit_in(&mut inner, text::<R>(201, "nested"))
+                .await;
+            match written.unwrap().commit(inner).await {
+                Ok(response) => response,
+                Err(error) => text(error.status(), error.to_string()),
+            }
+        }};
+    }
+    match database.begin().await {
+        Transaction::Sqlite(outer) => within!(outer),
+        Transaction::Postgres(outer) => within!(outer),
     }
 }
 

@@ -57,6 +57,8 @@ struct Inner {
 struct Steering {
     /// How many calls are still to fail, and how.
     failing: Mutex<Option<(usize, Fault)>>,
+    /// How many calls are not to fail before that.
+    spared: Mutex<usize>,
     hangs: watch::Sender<Option<Fault>>,
     asked: watch::Sender<usize>,
     answered: AtomicUsize,
@@ -119,6 +121,12 @@ impl Steered {
     /// The next so many calls of the verb fail.
     pub fn fail(&self, verb: Verb, calls: usize, fault: Fault) {
         *self.verb(verb).failing.lock().unwrap() = Some((calls, fault));
+    }
+
+    /// After so many calls of the verb that do not, so many fail.
+    pub fn fail_after(&self, verb: Verb, spared: usize, calls: usize, fault: Fault) {
+        *self.verb(verb).spared.lock().unwrap() = spared;
+        self.fail(verb, calls, fault);
     }
 
     /// Calls of the verb hang from now on.
@@ -210,6 +218,11 @@ impl Steering {
     }
 
     fn fails(&self) -> Option<Fault> {
+        let mut spared = self.spared.lock().unwrap();
+        if *spared > 0 {
+            *spared -= 1;
+            return None;
+        }
         let mut failing = self.failing.lock().unwrap();
         let (calls, fault) = failing.as_mut()?;
         *calls = calls.checked_sub(1)?;

@@ -220,6 +220,13 @@ pub enum Transact {
     RollBackAndAgain,
     /// Says 503 without committing it.
     Unavailable,
+    /// Rolls it back, says that nothing has happened, and answers 500.
+    ReleaseItself,
+    /// Ignores that a later statement fails, and commits it.
+    BreakAndCommit,
+    /// Does all of it in a transaction within another one, commits the inner one and forgets the
+    /// outer one.
+    Nested,
 }
 
 /// A body in chunks.

@@ -48,6 +48,9 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
     let inner = &state.runtime.0;
     let report = |outcome| state.report(policy, Some(id.short_hash()), outcome);
     let mut wait = None;
+    // How often it may ask to take over: a store that does not grant what was lost would be asked
+    // for ever.
+    let mut take_overs = 3_u8;
     let mut takes_over = false;
     loop {
         let claim = Claim {
@@ -62,18 +65,7 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
         let answer = Claiming::new(inner, &claim).await;
         let found = match answer {
             Ok(ClaimAnswer::Claimed) => {
-                let Wanted { key, caller, .. } = wanted;
-                state.bind(Claimed { policy, claim, key });
-                let guard = RunGuard::new(Arc::clone(state));
-                return if takes_over {
-                    // In a box, because hardly any run was lost.
-                    Box::pin(reconcile(guard, caller)).await
-                } else if asked.is_some_and(|asked| asked.elapsed() >= claim.lease / 3) {
-                    // The lease began when the store was asked, and may be over by now.
-                    Box::pin(still_held(guard)).await
-                } else {
-                    Begun::Run(guard)
-                };
+                return granted(state, wanted, claim, asked).await;
             }
             Ok(ClaimAnswer::Found(found)) => found,
             Err(StoreError::Full) => {
@@ -115,10 +107,10 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
         let deadline = wait.as_ref().map(|(deadline, _)| *deadline);
         let may = May {
             wait: deadline.is_some_and(|deadline| Instant::now() < deadline),
-            // A store that does not grant what was lost would be asked for ever.
-            take_over: !takes_over
+            take_over: take_overs > 0
                 && (inner.reconciler.is_some() || policy.on_lost == OnLost::Rerun),
         };
+        takes_over = false;
         let decision = protocol::decide(&claim, found, may);
         match (decision, deadline) {
             (Decision::Wait, Some(deadline)) => {
@@ -131,7 +123,10 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
                 let until = lease_end.map_or(deadline, |end| end.min(deadline));
                 let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
             }
-            (Decision::TakeOver, _) => takes_over = true,
+            (Decision::TakeOver, _) => {
+                take_overs -= 1;
+                takes_over = true;
+            }
             (Decision::Replay(response), deadline) => {
                 report(match deadline {
                     Some(_) => Outcome::WaitedThenReplayed,
@@ -145,6 +140,32 @@ pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
             }
             (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
         }
+    }
+}
+
+/// Takes the claim, and makes sure of it where that may be needed. In boxes, because it hardly ever
+/// is.
+async fn granted(
+    state: &Arc<RunState>,
+    wanted: Wanted,
+    claim: Claim,
+    asked: Option<Instant>,
+) -> Begun {
+    let Wanted {
+        policy,
+        key,
+        caller,
+        ..
+    } = wanted;
+    state.bind(Claimed { policy, claim, key });
+    let guard = RunGuard::new(Arc::clone(state));
+    if claim.takes_over {
+        Box::pin(reconcile(guard, caller)).await
+    } else if asked.is_some_and(|asked| asked.elapsed() >= claim.lease / 3) {
+        // The lease began when the store was asked, and may be over by now.
+        Box::pin(still_held(guard)).await
+    } else {
+        Begun::Run(guard)
     }
 }
 

@@ -9,7 +9,11 @@ use std::{
 use tokio::time::{sleep, timeout};
 
 use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
-use crate::{core::problem::Problem, execution::RunState, store::Fence};
+use crate::{
+    core::{problem::Problem, record::Claim},
+    execution::RunState,
+    store::{ClaimAnswer, Fence},
+};
 
 /// What renews the lease of a run, where the store needs one.
 pub(super) fn renewal(state: &Arc<RunState>) -> Option<Pin<Box<impl Future<Output = ()> + use<>>>> {
@@ -62,6 +66,33 @@ pub(super) async fn still_held(guard: RunGuard) -> Begun {
     Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
 }
 
+/// Asks for a claim again that is not there any more: a store that has forgotten all, or a lease
+/// that ended while nobody came, leaves the id to its owner, who is still at work.
+async fn regained(state: &RunState) -> bool {
+    let claim = Claim {
+        takes_over: false,
+        ..state.claimed().claim
+    };
+    let answer = state.runtime.0.store.claim(&claim).await;
+    if !matches!(answer, Ok(ClaimAnswer::Claimed)) {
+        if !state.is_ending() {
+            state.report_fenced();
+        }
+        return false;
+    }
+    if state.is_ending() {
+        // The run has told the store of its end meanwhile. An outcome is recorded all the same; a
+        // key that was freed is freed again.
+        let _ = state.runtime.0.store.release(claim).await;
+        return false;
+    }
+    tracing::warn!(
+        record = %claim.id.short_hash(),
+        "the store had forgotten a claim whose handler is running; it was claimed again",
+    );
+    true
+}
+
 /// Renews a lease for as long as there is one.
 ///
 /// A renewal that fails or does not answer is tried again soon: several times before the lease
@@ -77,7 +108,12 @@ async fn renew(state: Arc<RunState>) {
             Ok(Ok(Fence::Passed)) => regular,
             // Not lost, but ended by this very run.
             Ok(Ok(Fence::Fenced)) if state.is_ending() => return,
-            Ok(Ok(Fence::Fenced)) => return state.report_fenced(),
+            Ok(Ok(Fence::Fenced)) => {
+                if !regained(&state).await {
+                    return;
+                }
+                regular
+            }
             Ok(Err(error)) => {
                 tracing::warn!(
                     record = %claim.id.short_hash(),

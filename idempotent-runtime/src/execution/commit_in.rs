@@ -61,6 +61,10 @@ impl Execution {
     ///   right. Should the first have been committed after all, the second `commit_in` is
     ///   [`CommitInError::Fenced`].
     ///
+    /// * **[`Uncommitted::commit`] is given another transaction** than the one in which the record
+    ///   was written: that one is committed, and the response given back, but there is no record,
+    ///   and when the lease has ended a retry runs the handler again. Do not do this.
+    ///
     /// If the future is dropped, the transaction is in an unknown state and must be dropped too.
     ///
     /// # Errors

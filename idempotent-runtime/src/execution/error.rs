@@ -51,6 +51,19 @@ pub enum CommitInError {
     Transaction(Box<dyn Error + Send + Sync>),
 }
 
+impl CommitInError {
+    /// The status that says what has become of the operation: 503 where the transaction failed
+    /// and nothing was done, so that the key is free for a retry (and if it was done after all,
+    /// the retry is told); 500 for the others, which are mistakes of the handler.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Store(_) | Self::Transaction(_) => 503,
+            Self::Fenced | Self::Twice | Self::Ended | Self::Unsupported => 500,
+        }
+    }
+}
+
 impl From<CommitError> for CommitInError {
     fn from(error: CommitError) -> Self {
         match error {

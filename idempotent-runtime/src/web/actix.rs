@@ -389,7 +389,13 @@ impl FromRequest for Execution {
 /// winner's outcome instead.
 impl ResponseError for CommitError {}
 
-impl ResponseError for CommitInError {}
+/// As [`status`](CommitInError::status) says. Where there is an outcome already, the client is
+/// answered with that one instead.
+impl ResponseError for CommitInError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
 
 impl Responder for Reply {
     type Body = BoxBody;

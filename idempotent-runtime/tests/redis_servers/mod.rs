@@ -13,6 +13,11 @@ use idempotent_runtime::RedisStore;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// `REDIS_SERVER`, or what is in the path.
+fn program() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 pub(crate) struct Server {
     child: Child,
     port: u16,
@@ -32,7 +37,7 @@ impl Server {
             .into();
         all.push(folder.display().to_string());
         all.extend(arguments.iter().map(|argument| (*argument).to_owned()));
-        let child = spawn("redis-server", &all);
+        let child = spawn(&program(), &all);
         let server = Self {
             child,
             port,
@@ -59,7 +64,7 @@ impl Server {
         );
         fs::write(&config, lines).unwrap();
         let arguments = vec![config.display().to_string(), "--sentinel".to_owned()];
-        let child = spawn("redis-server", &arguments);
+        let child = spawn(&program(), &arguments);
         let sentinel = Self {
             child,
             port,
@@ -99,7 +104,7 @@ impl Server {
     }
 
     pub(crate) fn restart(&mut self) {
-        self.child = spawn("redis-server", &self.arguments);
+        self.child = spawn(&program(), &self.arguments);
         self.until_it_answers();
     }
 

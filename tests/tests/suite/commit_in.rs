@@ -169,4 +169,49 @@ transactional! {
         assert_eq!(app.world.notes().last().unwrap(), "Fenced");
         assert_eq!(app.world.committed().await, 1);
     }
+
+    async fn a_key_in_doubt_is_not_freed_while_its_outcome_is_on_its_way(setting: Setting) {
+        let app = setting.start().await;
+        app.store.fail(Verb::Complete, 2, Fault::Before);
+        let request = app.post("/pay").key("k").plan(&plan(Transact::Forget));
+        let first = request.send().await;
+        first.assert_first(202);
+        soon("the outcome is recorded", app.idempotency.drain()).await;
+        request.send().await.assert_replay_of(&first);
+        assert_eq!(app.world.entries(), 1);
+    }
+
+    async fn a_release_after_a_failed_transaction_frees_the_key(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let refused = request.clone().plan(&plan(Transact::ReleaseItself)).send().await;
+        refused.assert_first(500);
+        let request = request.plan(&plan(Transact::Commit));
+        request.send().await.assert_first(201);
+        assert_eq!(app.world.committed().await, 1);
+    }
+
+    async fn a_transaction_that_cannot_be_committed_is_not_taken_for_committed(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let broken = request.clone().plan(&plan(Transact::BreakAndCommit)).send().await;
+        let committed = app.world.committed().await;
+        // SQLite undoes the statement that failed and nothing else; PostgreSQL all of it.
+        match broken.status {
+            201 => assert_eq!(committed, 1),
+            status => assert_eq!((status, committed), (503, 0)),
+        }
+        request.plan(&plan(Transact::Commit)).send().await;
+        assert_eq!(app.world.committed().await, 1);
+    }
+
+    async fn a_nested_transaction_is_not_taken_for_committed(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k");
+        let nested = request.clone().plan(&plan(Transact::Nested)).send().await;
+        nested.assert_first(503);
+        assert_eq!(app.world.committed().await, 0);
+        request.plan(&plan(Transact::Commit)).send().await.assert_first(201);
+        assert_eq!(app.world.committed().await, 1);
+    }
 }

@@ -41,6 +41,40 @@ impl Harness for Memory {
     }
 }
 
+#[tokio::test]
+async fn sec9_a_full_store_does_not_forget_what_was_lost() {
+    let store = MemoryStore::builder().max_bytes(2_600).build();
+    let claim_of = |key: &str, owner| {
+        let key = Key::from_value(key).unwrap();
+        let id = RecordId::new("", &["POST /"], &Scope::global(), &key);
+        let mut claim = Claim::new(id, OwnerToken::new(owner), Fingerprint::NONE);
+        claim.on_lost = OnLost::Refuse;
+        claim.max_response = 1_000;
+        claim
+    };
+    let lost = claim_of("lost", 1);
+    store.claim(&lost).await.unwrap();
+    store.abandon(&lost);
+    let other = claim_of("other", 2);
+    store.claim(&other).await.unwrap();
+    let mut successor = claim_of("lost", 3);
+    successor.takes_over = true;
+    for _ in 0..2 {
+        let refused = store.claim(&successor).await;
+        assert!(matches!(refused, Err(StoreError::Full)), "{refused:?}");
+        let found = store.claim(&claim_of("lost", 4)).await.unwrap();
+        assert!(
+            matches!(found, ClaimAnswer::Found(Found::Lost { .. })),
+            "{found:?}"
+        );
+    }
+    store.release(&other).await.unwrap();
+    let granted = store.claim(&successor).await.unwrap();
+    assert_eq!(granted, ClaimAnswer::Claimed);
+    store.release(&successor).await.unwrap();
+    assert_eq!((store.entries(), store.bytes()), (0, 0));
+}
+
 /// The faults of the other tests are none while nobody asks for them.
 struct Faultless(Memory);
 

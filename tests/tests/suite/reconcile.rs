@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use idempotent_runtime::{LostRun, Outcome, Reconciled, StoredResponse};
-use idempotent_tests::{App, Framework, Plan, both, eventually, soon};
+use idempotent_tests::{App, Fault, Framework, Plan, Verb, both, eventually, soon};
 use tokio::sync::watch;
 
 /// The application's side: what it was asked, and what it answers.
@@ -197,5 +197,64 @@ both! {
         );
         let shown = format!("{lost:?}");
         assert!(!shown.contains("secret-key") && !shown.contains("alice"), "{shown}");
+    }
+
+    async fn a_take_over_whose_answer_was_lost_leaves_the_run_lost(framework: Framework) {
+        for fault in [Fault::Before, Fault::After] {
+            let application = Application::answering(done());
+            let mut app = application.start(framework).await;
+            lose(&mut app, "/lost/refuse").await;
+            let asked = app.store.calls(Verb::Claim).len();
+            // The question after the one that finds it lost.
+            app.store.hang(Verb::Claim, fault);
+            let connection = app.post("/lost/refuse").key("k").open().await;
+            app.store.asked(Verb::Claim, asked + 1).await;
+            app.store.heal(Verb::Claim);
+            app.store.asked(Verb::Claim, asked + 2).await;
+            drop(connection);
+            soon("nothing runs", app.idempotency.drain()).await;
+            app.post("/lost/refuse").key("k").send().await.assert_replay(201);
+            assert_eq!(app.world.effects(), 0);
+        }
+        // And where the client stays, and the store does not answer.
+        let application = Application::answering(done());
+        let mut app = application.start(framework).await;
+        lose(&mut app, "/lost/refuse").await;
+        let asked = app.store.calls(Verb::Claim).len();
+        app.store.fail_after(Verb::Claim, 1, 1, Fault::After);
+        let refused = app.post("/lost/refuse").key("k").send().await;
+        refused.assert_problem(503, "store-unavailable");
+        assert_eq!(app.store.calls(Verb::Claim).len(), asked + 2);
+        soon("nothing runs", app.idempotency.drain()).await;
+        app.post("/lost/refuse").key("k").send().await.assert_replay(201);
+        assert_eq!((application.asked(), app.world.effects()), (1, 0));
+    }
+
+    async fn a_run_that_was_overtaken_while_the_application_was_asked_does_not_run(
+        framework: Framework,
+    ) {
+        let application = Application::answering(Reconciled::NotDone);
+        let mut app = application.start(framework).await;
+        lose(&mut app, "/lost/refuse").await;
+        application.gate.send_replace(false);
+        let request = app.post("/lost/refuse").key("k");
+        let asking = {
+            let request = request.clone();
+            tokio::spawn(async move { request.send().await })
+        };
+        eventually("the application is asked", || application.asked() == 1).await;
+        // Its claim is lost, and another request is asked in its place, and runs.
+        let claim = app.store.calls(Verb::Claim).last().unwrap().1;
+        app.store.lose(&claim);
+        let winner = tokio::spawn(async move { request.send().await });
+        eventually("the application is asked again", || application.asked() == 2).await;
+        application.gate.send_replace(true);
+        let mut statuses = [
+            soon("the first", asking).await.unwrap().status,
+            soon("the second", winner).await.unwrap().status,
+        ];
+        statuses.sort_unstable();
+        assert_eq!(statuses, [201, 409]);
+        assert_eq!(app.world.effects(), 1);
     }
 }

@@ -82,9 +82,13 @@ impl Shard {
         let reserved = claim
             .max_response
             .saturating_add(ENTRY_BYTES + HEADER_BYTES);
-        // First the room, so that a lost claim stays where there is none for its successor.
-        budget.reserve(reserved)?;
-        self.remove(&claim.id, budget);
+        // What the claim takes the place of stays where there is no room for its successor.
+        let replaced = self.slots.get(&claim.id).map(|slot| slot.state.bytes());
+        replaced.inspect(|bytes| budget.give_back(*bytes));
+        budget.reserve(reserved).inspect_err(|_| {
+            replaced.inspect(|bytes| budget.take(*bytes));
+        })?;
+        self.slots.remove(&claim.id);
         let bell = None;
         self.insert(claim, State::Running { reserved, bell });
         Ok(ClaimAnswer::Claimed)

@@ -49,19 +49,21 @@ fn call(name: &str, script: &[u8], key: &[u8], arguments: &[&[u8]]) -> Cmd {
 }
 
 /// Grants a claim (`ARGV[1]`, living for `ARGV[2]` ms) where `SET … NX GET` alone cannot: where a
-/// lost claim is taken over (`ARGV[3]` is `1`), or is the caller's own. Gives 1, or the value that
-/// is there and what is left of it.
+/// lost claim is taken over (`ARGV[3]` is `1`), or one is the caller's own, which is written again
+/// so that `WAIT` has something to wait for. Gives 1, or the value that is there and what is left
+/// of it.
 pub(super) static CLAIM: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local found = redis.call('GET', KEYS[1])
 local left = -2
 if found then
   left = redis.call('PTTL', KEYS[1])
-  if string.sub(found, 1, 2) ~= '\1\2' or #found ~= 66 then return {found, left} end
-  local ttl = struct.unpack('<I8', found, 51)
-  if left == -1 or left > ttl then return {found, left} end
-  if ARGV[3] ~= '1' and string.sub(found, 3, 18) ~= string.sub(ARGV[1], 3, 18) then
-    return {found, left}
+  local state, owner = string.sub(found, 1, 2), string.sub(ARGV[1], 3, 18)
+  local mine = string.sub(found, 3, 18) == owner and #found == 66
+  if not mine or (state ~= '\1\1' and state ~= '\1\2') then
+    if state ~= '\1\2' or #found ~= 66 then return {found, left} end
+    local ttl = struct.unpack('<I8', found, 51)
+    if left == -1 or left > ttl or ARGV[3] ~= '1' then return {found, left} end
   end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -81,7 +83,11 @@ if head == '\1\1' .. owner or head == '\1\2' .. owner
   redis.pcall('SPUBLISH', KEYS[1], '')
   return 1
 end
-if head == '\1\3' .. owner then return 1 end
+if head == '\1\3' .. owner then
+  -- Written before, and the answer was lost: written again, so that `WAIT` waits for it.
+  redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[1]))
+  return 1
+end
 return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}",
     )
 });

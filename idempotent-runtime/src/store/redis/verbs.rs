@@ -52,7 +52,11 @@ impl RedisStore {
             return self.claim_by_script(claim, &key).await;
         }
         if kept.is_claim_of(claim.owner) {
-            return self.granted(claim, &acknowledged).await;
+            // What was written on a connection that is lost is not what `WAIT` speaks of here.
+            return match self.0.replicas {
+                Some(_) => self.claim_by_script(claim, &key).await,
+                None => Ok(ClaimAnswer::Claimed),
+            };
         }
         Ok(ClaimAnswer::Found(kept.found(left)))
     }
@@ -82,8 +86,11 @@ impl RedisStore {
         acknowledged: &Value,
     ) -> Result<ClaimAnswer, StoreError> {
         if let Err(error) = self.check_wait(acknowledged) {
-            // If this fails too, the claim ends with its lease.
-            let _ = self.ask_release(claim).await;
+            // If this fails too, the claim ends with its lease. One that took the place of a lost
+            // one always does: freed, nobody would know of the lost one any more.
+            if !claim.takes_over {
+                let _ = self.ask_release(claim).await;
+            }
             return Err(error);
         }
         Ok(ClaimAnswer::Claimed)
@@ -168,8 +175,7 @@ impl RedisStore {
         Ok((answer().extract_error()?, answer()))
     }
 
-    /// `WAIT` speaks of everything that this connection has written, also of what an earlier
-    /// call wrote that is now repeated.
+    /// `WAIT` speaks of everything that this connection has written.
     fn add_wait(&self, pipeline: &mut Pipeline) {
         if let Some(Replicas { count, limit }) = self.0.replicas {
             pipeline.cmd("WAIT").arg(count).arg(value::millis(limit));

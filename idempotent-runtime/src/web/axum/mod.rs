@@ -402,10 +402,12 @@ impl IntoResponse for CommitError {
 }
 
 impl IntoResponse for CommitInError {
-    /// 500: the handler's transaction is to be rolled back. Where there is an outcome already, the
-    /// client is answered with that one instead.
+    /// As [`status`](CommitInError::status) says. Where there is an outcome already, the client
+    /// is answered with that one instead.
     fn into_response(self) -> Response {
-        (StatusCode::INTERNAL_SERVER_ERROR, self.to_string()).into_response()
+        let status = StatusCode::from_u16(self.status());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        (status, self.to_string()).into_response()
     }
 }
 

@@ -1,11 +1,14 @@
 //! The stores that the suite runs on.
 
-use std::{str::FromStr, sync::Arc};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use idempotent_runtime::{
     Claim, Encrypted, MemoryStore, NearCache, PostgresStore, RedisStore, SealingKey, SqliteStore,
     Store, StoredResponse,
-    store::{ClaimAnswer, Completion, Fence, Notify, StoreError, Transactional},
+    store::{
+        ClaimAnswer, Completion, Fence, Notify, StoreError, Transactional,
+        contract::{Harness, check},
+    },
 };
 use sqlx::{
     PgPool, SqlitePool,
@@ -45,7 +48,8 @@ pub(crate) struct Place {
 
 /// A store of one of the kinds.
 #[derive(Clone, Debug)]
-pub(crate) enum Backend {
+#[allow(missing_docs, clippy::exhaustive_enums)] // As the kinds.
+pub enum Backend {
     Memory(MemoryStore),
     Sqlite(SqliteStore),
     Postgres(PostgresStore),
@@ -140,6 +144,38 @@ impl Place {
             None => url.to_owned(),
         }
     }
+}
+
+/// Checks the contract of stores that are made over one that outlives the process.
+///
+/// # Panics
+///
+/// Where it does not hold.
+pub async fn keeps_the_contract<S: Store>(kind: Kind, over: impl AsyncFn(Backend) -> S) {
+    struct Over<F> {
+        place: Place,
+        over: F,
+    }
+
+    impl<S: Store, F: AsyncFn(Backend) -> S> Harness for Over<F> {
+        type Store = S;
+
+        async fn store(&self) -> S {
+            (self.over)(self.place.open().await).await
+        }
+
+        async fn advance(&self, duration: Duration) {
+            // The clock is the server's.
+            tokio::time::sleep(duration).await;
+        }
+
+        async fn store_with_room_for(&self, _: usize) -> Option<S> {
+            None
+        }
+    }
+
+    let place = Place::new(kind, String::new());
+    check(&Over { place, over }).await;
 }
 
 /// Host and port.

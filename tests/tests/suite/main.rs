@@ -23,3 +23,4 @@ mod shared;
 mod store;
 mod unreadable;
 mod wait;
+mod wrapped;

@@ -357,10 +357,12 @@ both! {
         let mut running = request.clone().plan(&Plan::gate("g")).open().await;
         app.world.entered(1).await;
         app.store.lose(&app.store.calls(Verb::Claim)[0].1);
+        let winner = request.send().await;
+        winner.assert_first(201);
         eventually("it is told", || app.events.count(Outcome::Fenced) == 1).await;
         // The handler goes on; its effect may have happened.
         app.world.open("g");
-        running.response().await.assert_first(201);
+        running.response().await.assert_replay_of(&winner);
         assert_eq!(app.events.count(Outcome::Fenced), 1);
     }
 

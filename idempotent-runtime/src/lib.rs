@@ -67,8 +67,25 @@
 //!
 //! # Where records live
 //!
-//! In a [`Store`]. [`MemoryStore`] serves one process and forgets with it. [`store`] tells what a
-//! store must do and has the suite that checks it.
+//! In a [`Store`]. [`MemoryStore`] serves one process and forgets with it. `SqliteStore`,
+//! `PostgresStore` and `RedisStore` outlive the process and are shared by several; `NearCache` and
+//! `Encrypted` wrap any store. [`store`] tells what a store must do and has the suite that checks
+//! it.
+//!
+//! # Leases
+//!
+//! In a store that outlives its processes a claim is believed for its `lease` and renewed while
+//! its handler runs. When the process is gone, the lease ends, and the run is **lost**: with
+//! `on_lost = "rerun"` the next request runs the handler again, with `"refuse"` nobody does until
+//! the ttl ends. [`IdempotencyBuilder::reconcile`] asks the application first. A process that
+//! stood still past its lease, and was overtaken, is **fenced**: its outcome is not recorded, and
+//! its client is answered with the winner's. A lease is renewed in the request's own task, so a
+//! handler must not block its thread for as long as that.
+//!
+//! # Exactly once
+//!
+//! [`Execution::commit_in`] writes the record in the handler's own database transaction: effect
+//! and record are committed together, or neither is, whenever the process ends.
 //!
 //! # Shutting down
 //!
@@ -83,12 +100,11 @@
 //! | `actix` | handlers of actix-web 4 |
 //! | `macros` (default) | the attribute |
 //! | `memory` | [`MemoryStore`]; comes with either framework |
-//! | `near-cache` | [`NearCache`]: replays of any store from this process's memory |
-//! | `encrypt` | [`Encrypted`]: responses sealed at rest, in any store |
-//! | `sqlite` | [`SqliteStore`]: records in a file |
-//! | `redis` | [`RedisStore`], in Redis 7 or Valkey |
-//! | `postgres` | [`PostgresStore`] |
 //! | `sqlite` | `SqliteStore`: records in a file |
+//! | `postgres` | `PostgresStore`: records in PostgreSQL, over a pool of sqlx |
+//! | `redis` | `RedisStore`: records in Redis 7 or Valkey |
+//! | `near-cache` | `NearCache`: replays of any store from this process's memory |
+//! | `encrypt` | `Encrypted`: responses sealed at rest, in any store |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.

@@ -94,6 +94,19 @@ impl Request {
         connection.response().await
     }
 
+    /// Sends it until it is answered otherwise than that the operation runs.
+    pub async fn send_until_settled(&self) -> Response {
+        soon("the claim ends", async {
+            loop {
+                let response = self.send().await;
+                if response.status != 409 || response.json()["code"] != "in-flight" {
+                    return response;
+                }
+            }
+        })
+        .await
+    }
+
     /// Sends it on a connection of its own and reads nothing yet.
     pub async fn open(&self) -> Connection {
         let mut connection = Connection::to(self.address).await;

@@ -59,75 +59,51 @@ macro_rules! both {
 /// Those whose store needs a server are ignored unless asked for.
 #[macro_export]
 macro_rules! every {
-    ($(
-        $(#[$attribute:meta])*
-        async fn $name:ident($setting:ident: Setting $(,)?) $body:block
-    )*) => {
-        $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
-
-        mod axum {
-            $crate::on_every_store!(Axum, $($name)*);
-        }
-
-        mod actix {
-            $crate::on_every_store!(Actix, $($name)*);
-        }
+    ($($tests:tt)*) => {
+        $crate::tests_on! { on_every_store, $($tests)* }
     };
 }
 
 /// As [`every!`], on the stores that outlive a process.
 #[macro_export]
 macro_rules! shared {
-    ($(
-        $(#[$attribute:meta])*
-        async fn $name:ident($setting:ident: Setting $(,)?) $body:block
-    )*) => {
-        $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
-
-        mod axum {
-            $crate::on_shared_stores!(Axum, $($name)*);
-        }
-
-        mod actix {
-            $crate::on_shared_stores!(Actix, $($name)*);
-        }
+    ($($tests:tt)*) => {
+        $crate::tests_on! { on_shared_stores, $($tests)* }
     };
 }
 
-/// As [`shared!`], on the stores that have transactions.
+/// As [`every!`], on the stores that have transactions.
 #[macro_export]
 macro_rules! transactional {
-    ($(
-        $(#[$attribute:meta])*
-        async fn $name:ident($setting:ident: Setting $(,)?) $body:block
-    )*) => {
-        $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
-
-        mod axum {
-            $crate::on_databases!(Axum, $($name)*);
-        }
-
-        mod actix {
-            $crate::on_databases!(Actix, $($name)*);
-        }
+    ($($tests:tt)*) => {
+        $crate::tests_on! { on_databases, $($tests)* }
     };
 }
 
-/// As [`shared!`], on the stores that have a server.
+/// As [`every!`], on the stores that have a server.
 #[macro_export]
 macro_rules! served {
-    ($(
+    ($($tests:tt)*) => {
+        $crate::tests_on! { on_servers, $($tests)* }
+    };
+}
+
+/// The functions, and for each framework the tests that call them on these stores.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests_on {
+    ($stores:ident, $(
         $(#[$attribute:meta])*
         async fn $name:ident($setting:ident: Setting $(,)?) $body:block
     )*) => {
         $($(#[$attribute])* async fn $name($setting: $crate::Setting) $body)*
 
         mod axum {
-            $crate::on_servers!(Axum, $($name)*);
+            $crate::$stores!(Axum, $($name)*);
         }
 
         mod actix {
-            $crate::on_servers!(Actix, $($name)*);
+            $crate::$stores!(Actix, $($name)*);
         }
     };
 }

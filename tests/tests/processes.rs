@@ -154,20 +154,6 @@ fn somebody() -> String {
     format!("user-{}-{}", std::process::id(), now.as_nanos())
 }
 
-/// Sends it until it is answered otherwise than that it runs.
-async fn settled(request: &Request) -> Response {
-    soon("the claim ends", async {
-        loop {
-            let response = request.send().await;
-            if response.status != 409 {
-                return response;
-            }
-            response.assert_problem(409, "in-flight");
-        }
-    })
-    .await
-}
-
 /// Sends a request whose handler takes its time, and waits until it runs.
 #[allow(clippy::async_yields_async)] // Its response is not waited for here.
 async fn hold(process: &Process, user: &str, millis: u32) -> JoinHandle<Response> {
@@ -235,7 +221,7 @@ async fn stopped_past_its_lease(setup: Setup) {
     let held = hold(&stopped, &user, 3_000).await;
     stopped.signal("-STOP");
     let retry = other.pay(&user);
-    let winner = settled(&retry).await;
+    let winner = retry.send_until_settled().await;
     winner.assert_first(201);
     stopped.signal("-CONT");
     let late = soon("the stopped one answers", held).await.unwrap();

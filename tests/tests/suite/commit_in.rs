@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::Outcome;
-use idempotent_tests::{
-    Fault, Plan, Request, Response, Transact, Verb, eventually, soon, transactional,
-};
+use idempotent_tests::{Fault, Plan, Transact, Verb, eventually, soon, transactional};
 
 const SHORT: Duration = Duration::from_millis(600);
 
@@ -14,20 +12,6 @@ fn plan(transact: Transact) -> Plan {
         transact: Some(transact),
         ..Plan::default()
     }
-}
-
-/// Sends it until it is answered otherwise than that it runs.
-async fn settled(request: &Request) -> Response {
-    soon("the claim ends", async {
-        loop {
-            let response = request.send().await;
-            if response.status != 409 {
-                return response;
-            }
-            response.assert_problem(409, "in-flight");
-        }
-    })
-    .await
 }
 
 transactional! {
@@ -132,7 +116,7 @@ transactional! {
         assert_eq!(app.world.committed().await, 0);
         app.restart().await;
         let retry = app.post("/pay").key("k").plan(&plan(Transact::Commit));
-        settled(&retry).await.assert_first(201);
+        retry.send_until_settled().await.assert_first(201);
         retry.send().await.assert_replay(201);
         assert_eq!(app.world.committed().await, 1);
     }
@@ -162,7 +146,7 @@ transactional! {
         let gated = Plan { gate: Some("stopped".to_owned()), ..plan(Transact::Commit) };
         let mut stopped = app.post("/pay").key("k").plan(&gated).open().await;
         app.world.entered(1).await;
-        let winner = settled(&other.post("/pay").key("k").plan(&plan(Transact::Commit))).await;
+        let winner = other.post("/pay").key("k").plan(&plan(Transact::Commit)).send_until_settled().await;
         winner.assert_first(201);
         app.world.open("stopped");
         stopped.response().await.assert_replay_of(&winner);

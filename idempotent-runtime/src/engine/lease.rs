@@ -4,6 +4,8 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
 };
 
 use tokio::time::{sleep, timeout};
@@ -12,7 +14,8 @@ use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
 use crate::{
     core::{problem::Problem, record::Claim},
     execution::RunState,
-    store::{ClaimAnswer, Fence},
+    runtime::StoreFuture,
+    store::{ClaimAnswer, Fence, StoreError},
 };
 
 /// What renews the lease of a run, where the store needs one.
@@ -66,31 +69,87 @@ pub(super) async fn still_held(guard: RunGuard) -> Begun {
     Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
 }
 
+/// What came of asking for a claim again.
+enum Regained {
+    Yes,
+    /// It is not known.
+    Later,
+    No,
+}
+
 /// Asks for a claim again that is not there any more: a store that has forgotten all, or a lease
 /// that ended while nobody came, leaves the id to its owner, who is still at work.
-async fn regained(state: &RunState) -> bool {
+async fn regained(state: &Arc<RunState>) -> Regained {
     let claim = Claim {
         takes_over: false,
         ..state.claimed().claim
     };
-    let answer = state.runtime.0.store.claim(&claim).await;
-    if !matches!(answer, Ok(ClaimAnswer::Claimed)) {
-        if !state.is_ending() {
-            state.report_fenced();
+    let asked = Regaining {
+        state,
+        claim,
+        answer: Some(state.runtime.0.store.claim(&claim)),
+    };
+    match asked.await {
+        Ok(ClaimAnswer::Claimed) if state.is_releasing() => {
+            spawn(release_later(Arc::clone(&state.runtime.0), claim));
+            Regained::No
         }
-        return false;
+        // Also while an outcome is on its way: then the key is not freed by anybody.
+        Ok(ClaimAnswer::Claimed) => {
+            tracing::warn!(
+                record = %claim.id.short_hash(),
+                "the store had forgotten a claim whose run is not over; it was claimed again",
+            );
+            Regained::Yes
+        }
+        Ok(ClaimAnswer::Found(_)) | Err(StoreError::Unreadable(_)) => {
+            // Its own record is what it ended with.
+            if !state.is_ending() {
+                state.report_fenced();
+            }
+            Regained::No
+        }
+        Err(_) => Regained::Later,
     }
-    if state.is_ending() {
-        // The run has told the store of its end meanwhile. An outcome is recorded all the same; a
-        // key that was freed is freed again.
-        let _ = state.runtime.0.store.release(claim).await;
-        return false;
+}
+
+/// A claim that is being asked for again. Dropped before the answer, because its run is over, it is
+/// given back if that run has freed its key.
+struct Regaining<'a> {
+    state: &'a Arc<RunState>,
+    claim: Claim,
+    answer: Option<StoreFuture<ClaimAnswer>>,
+}
+
+impl Future for Regaining<'_> {
+    type Output = Result<ClaimAnswer, StoreError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let answer = self.answer.as_mut().expect("polled until it is ready");
+        let answer = std::task::ready!(Pin::new(answer).poll(context));
+        self.answer = None;
+        Poll::Ready(answer)
     }
-    tracing::warn!(
-        record = %claim.id.short_hash(),
-        "the store had forgotten a claim whose handler is running; it was claimed again",
-    );
-    true
+}
+
+impl Drop for Regaining<'_> {
+    fn drop(&mut self) {
+        let Some(answer) = self.answer.take() else {
+            return;
+        };
+        let state = Arc::clone(self.state);
+        let release = release_later(Arc::clone(&state.runtime.0), self.claim);
+        spawn(async move {
+            let answer = answer.await;
+            let may_be_held = matches!(
+                answer,
+                Ok(ClaimAnswer::Claimed) | Err(StoreError::Unavailable(_))
+            );
+            if state.is_releasing() && may_be_held {
+                release.await;
+            }
+        });
+    }
 }
 
 /// Renews a lease for as long as there is one.
@@ -107,13 +166,12 @@ async fn renew(state: Arc<RunState>) {
         pause = match timeout(claim.lease / 6, renewal).await {
             Ok(Ok(Fence::Passed)) => regular,
             // Not lost, but ended by this very run.
-            Ok(Ok(Fence::Fenced)) if state.is_ending() => return,
-            Ok(Ok(Fence::Fenced)) => {
-                if !regained(&state).await {
-                    return;
-                }
-                regular
-            }
+            Ok(Ok(Fence::Fenced)) if state.is_releasing() => return,
+            Ok(Ok(Fence::Fenced)) => match regained(&state).await {
+                Regained::Yes => regular,
+                Regained::Later => soon,
+                Regained::No => return,
+            },
             Ok(Err(error)) => {
                 tracing::warn!(
                     record = %claim.id.short_hash(),
@@ -127,7 +185,8 @@ async fn renew(state: Arc<RunState>) {
                     record = %claim.id.short_hash(),
                     "the store did not answer a renewal in time; it will be tried again",
                 );
-                soon
+                // Waiting for it was pause enough.
+                Duration::ZERO
             }
         };
     }

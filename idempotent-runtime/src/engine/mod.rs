@@ -24,6 +24,7 @@ use crate::{
     },
     event::Outcome,
     runtime::Inner,
+    store::StoreError,
 };
 
 /// The first and the longest pause between attempts to tell the store of an outcome.
@@ -50,27 +51,38 @@ pub(crate) enum Answer {
 /// happened under its key before.
 fn release_later(inner: Arc<Inner>, claim: Claim) -> impl Future<Output = ()> + Send {
     // `drain` waits for it from now on, and not from when it is first polled.
-    let running = inner.running();
+    let mut place = (Some(inner.running()), None);
     async move {
         if claim.takes_over {
             return inner.store.abandon(&claim);
         }
-        let [mut pause, longest] = PAUSES;
+        let [mut pause, mut longest] = PAUSES;
+        let lease_end = Instant::now() + claim.lease;
         let stands = match claim.on_lost {
             OnLost::Rerun => claim.lease,
             OnLost::Refuse => claim.lease + claim.ttl,
         };
         let deadline = Instant::now() + stands;
         while Instant::now() < deadline {
-            if inner.store.release(claim).await.is_ok() {
-                return;
+            match inner.store.release(claim).await {
+                Ok(_) => return,
+                Err(StoreError::Unreadable(_) | StoreError::Unsupported) => break,
+                Err(_) => {}
+            }
+            if place.0.is_some() && Instant::now() >= lease_end {
+                // Nobody waits for this as long as a ttl, and of a store that is away for long
+                // not everybody asks for ever.
+                place = (None, inner.start_releasing_late());
+                longest = Duration::from_mins(1);
+                if place.1.is_none() {
+                    break;
+                }
             }
             sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
         let on_lost = OnLost::Rerun;
         inner.store.abandon(&Claim { on_lost, ..claim });
-        drop(running);
     }
 }
 

@@ -150,7 +150,11 @@ pub(super) async fn record(guard: RunGuard, response: StoredResponse, outcome: O
 /// committed. The store has been told the handler's outcome by now: it waited for the transaction
 /// to end, and took that outcome only if nothing was there.
 async fn committed(state: &RunState, recorded: Option<StoredResponse>) -> Option<Found> {
-    let (claim, store) = (state.claimed().claim, &state.runtime.0.store);
+    let store = &state.runtime.0.store;
+    let claim = Claim {
+        takes_over: false,
+        ..state.claimed().claim
+    };
     match store.claim(&claim).await {
         Ok(ClaimAnswer::Found(Found::Done { response, .. }))
             if Some(&response) == recorded.as_ref() =>
@@ -232,6 +236,7 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
     guard.state.set_ending();
     let (response, outcome) = match verdict {
         Verdict::Release => {
+            guard.state.set_releasing();
             match guard.store().release(guard.claim()).await {
                 Ok(Fence::Passed) => guard.report(Outcome::Released),
                 Ok(Fence::Fenced) if guard.state.is_in_doubt() => {
@@ -247,10 +252,12 @@ async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
                         "a key could not be released and will be tried again",
                     );
                     guard.report(Outcome::Released);
-                    spawn(release_later(
-                        Arc::clone(&guard.state.runtime.0),
-                        guard.claim(),
-                    ));
+                    // The handler has said so, whoever's place it took.
+                    let claim = Claim {
+                        takes_over: false,
+                        ..guard.claim()
+                    };
+                    spawn(release_later(Arc::clone(&guard.state.runtime.0), claim));
                 }
             }
             guard.settled = true;

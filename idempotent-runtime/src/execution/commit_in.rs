@@ -85,13 +85,15 @@ impl Execution {
             return Err(unsupported());
         };
         let (response, stored) = response.record(claimed.policy.max_response).await;
-        let before = state.start_commit_in()?;
+        let was_in_doubt = state.start_commit_in()?;
         let connection = transaction.connection();
         let completion = transactional.complete_in(connection, &claimed.claim, &stored);
         let completion = completion.await.and_then(Completion::readable);
-        if let (Err(StoreError::Unsupported), Some(released)) = (&completion, before) {
+        if let Err(StoreError::Unsupported) = completion {
             // Nothing was sent.
-            state.undo_commit_in(released);
+            if !was_in_doubt {
+                state.undo_commit_in();
+            }
             return Err(unsupported());
         }
         match completion? {

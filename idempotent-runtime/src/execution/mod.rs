@@ -60,6 +60,8 @@ pub(crate) struct RunState {
     progress: Mutex<Progress>,
     /// Whether the store is being told, or was told, of the outcome.
     ending: AtomicBool,
+    /// Whether the store is being told, or was told, that nothing has happened.
+    releasing: AtomicBool,
     fenced: AtomicBool,
     /// Whether the handler has ended without telling what became of its own transaction.
     in_doubt: AtomicBool,
@@ -182,6 +184,7 @@ impl RunState {
             claimed: OnceLock::new(),
             progress: Mutex::new(Progress::Running { released: false }),
             ending: AtomicBool::new(false),
+            releasing: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
         }
@@ -226,24 +229,27 @@ impl RunState {
     /// again: a transaction that failed is tried again in another one, and of all of them the
     /// store lets one be committed.
     ///
-    /// Gives whether a run that was not in doubt before had been released.
-    fn start_commit_in(&self) -> Result<Option<bool>, CommitError> {
+    /// Gives whether the run was in doubt before.
+    fn start_commit_in(&self) -> Result<bool, CommitError> {
         let mut progress = self.progress();
         let before = match *progress {
-            Progress::Running { released } => Ok((released, Some(released))),
-            Progress::InDoubt { released } => Ok((released, None)),
+            Progress::Running { released } => Ok((released, false)),
+            Progress::InDoubt { released } => Ok((released, true)),
             Progress::Committed(..) => Err(CommitError::Twice),
             Progress::Ended => Err(CommitError::Ended),
         };
-        let (released, before) = before?;
+        let (released, was_in_doubt) = before?;
         *progress = Progress::InDoubt { released };
         self.set_ending();
-        Ok(before)
+        Ok(was_in_doubt)
     }
 
     /// Takes note that nothing was written after all.
-    fn undo_commit_in(&self, released: bool) {
-        *self.progress() = Progress::Running { released };
+    fn undo_commit_in(&self) {
+        let mut progress = self.progress();
+        if let Progress::InDoubt { released } = *progress {
+            *progress = Progress::Running { released };
+        }
     }
 
     /// Takes note of what became of the transaction.
@@ -287,6 +293,15 @@ impl RunState {
     /// has ended does not mean that it was lost.
     pub(crate) fn set_ending(&self) {
         self.ending.store(true, Ordering::Release);
+    }
+
+    /// Takes note that the key is about to be freed.
+    pub(crate) fn set_releasing(&self) {
+        self.releasing.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_releasing(&self) -> bool {
+        self.releasing.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_in_doubt(&self) -> bool {

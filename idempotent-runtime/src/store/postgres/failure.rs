@@ -33,11 +33,14 @@ impl Failure {
     /// a deadlock, where nothing was done, and on another connection when this one was lost,
     /// because a verb that was carried out is recognised by its owner.
     pub(super) fn is_transient(&self) -> bool {
-        match self {
-            Self::Database(sqlx::Error::Io(_)) => true,
-            Self::Database(error) => matches!(&*code(error), "40001" | "40P01"),
-            Self::Unreadable(_) => false,
-        }
+        let is_refused =
+            matches!(self, Self::Database(error) if matches!(&*code(error), "40001" | "40P01"));
+        is_refused || self.is_lost()
+    }
+
+    /// Whether the connection was lost, and with it the answer.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self, Self::Database(sqlx::Error::Io(_)))
     }
 
     /// Whether a transaction that is writing this very id did not end in time.

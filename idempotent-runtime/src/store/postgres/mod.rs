@@ -205,6 +205,7 @@ impl Shared {
         ask: impl Fn() -> A,
     ) -> Result<Option<Found>, StoreError> {
         let settle = async {
+            let mut is_unknown = false;
             for attempt in 0..ATTEMPTS {
                 match ask().await {
                     Ok(Verdict::Passed | Verdict::Before(_)) => return Ok(None),
@@ -218,8 +219,11 @@ impl Shared {
                         }));
                     }
                     Ok(Verdict::Again(_)) => {}
-                    Err(failure) if failure.is_transient() && attempt + 1 < ATTEMPTS => {}
-                    Err(failure) if claim.is_some() && failure.is_locked() => break,
+                    Err(failure) if failure.is_transient() && attempt + 1 < ATTEMPTS => {
+                        // What a lost connection was asked for may be what is in the way now.
+                        is_unknown |= failure.is_lost();
+                    }
+                    Err(failure) if claim.is_some() && !is_unknown && failure.is_locked() => break,
                     Err(failure) => {
                         return Err(failure.into_store_error(&self.table, claim.is_some()));
                     }
@@ -231,6 +235,7 @@ impl Shared {
                 fingerprint: claim.fingerprint,
                 lease_left: Some(Duration::ZERO),
             };
+            let claim = claim.filter(|_| !is_unknown);
             claim.map(running).map(Some).ok_or_else(contended)
         };
         let settled = timeout(self.timeout, settle).await;

@@ -85,7 +85,8 @@ if head == '\1\1' .. owner or head == '\1\2' .. owner
 end
 if head == '\1\3' .. owner then
   -- Written before, and the answer was lost: written again, so that `WAIT` waits for it.
-  redis.call('PEXPIRE', KEYS[1], redis.call('PTTL', KEYS[1]))
+  local left = redis.call('PTTL', KEYS[1])
+  if left > 0 then redis.call('PEXPIRE', KEYS[1], left) end
   return 1
 end
 return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}",

@@ -44,7 +44,7 @@ impl RedisStore {
         let found = match found.extract_error().map_err(failed) {
             Ok(Value::Nil) => return self.granted(claim, &acknowledged).await,
             Ok(found) => found,
-            Err(StoreError::Full) => return self.look_when_full(&key).await,
+            Err(StoreError::Full) => return self.look_when_full(claim, &key).await,
             Err(error) => return Err(error),
         };
         let (kept, left) = read(found, &left)?;
@@ -67,7 +67,7 @@ impl RedisStore {
         let takes_over: &[u8] = if claim.takes_over { b"1" } else { b"0" };
         let arguments: [&[u8]; 3] = [&value, lifetime.as_bytes(), takes_over];
         let (answer, acknowledged) = match self.run(&script::CLAIM, key, &arguments).await {
-            Err(StoreError::Full) => return self.look_when_full(key).await,
+            Err(StoreError::Full) => return self.look_when_full(claim, key).await,
             answer => answer?,
         };
         match read_pair(answer)? {
@@ -98,9 +98,13 @@ impl RedisStore {
 
     /// A full server refuses even a claim that would have been refused: what it has is still
     /// told.
-    async fn look_when_full(&self, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
+    async fn look_when_full(&self, claim: &Claim, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
         let (answer, _) = self.run(&script::LOOK, key, &[]).await?;
         match read_pair(answer)? {
+            // Granted before, and the answer was lost: whoever asked gives it back.
+            Some((kept, _)) if kept.is_claim_of(claim.owner) => {
+                Err(StoreError::unavailable("the server's memory is full"))
+            }
             Some((kept, left)) => Ok(ClaimAnswer::Found(kept.found(left))),
             None => Err(StoreError::Full),
         }

@@ -61,7 +61,9 @@ const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)
 /// moments is lost when the master fails and a replica that does not have it takes its place, or
 /// when the server is restarted (with `appendfsync everysec` up to a second is lost, without
 /// persistence everything). What is lost was never there: **a retry then runs the handler a second
-/// time.** No lock or script can change this; what can:
+/// time.** A handler that is still running claims its id again at its next renewal, within a third
+/// of its lease; a retry that comes before that runs beside it. No lock or script can change this;
+/// what can:
 ///
 /// - [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas) lets a claim or a completion
 ///   count only when replicas have it. Together with the server's `min-replicas-to-write`, which

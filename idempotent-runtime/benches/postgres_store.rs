@@ -231,8 +231,8 @@ async fn main() {
         &[
             "first: raw INSERT and UPDATE, prepared",
             "first: raw INSERT and UPDATE, simple protocol",
+            "first: store, simple protocol",
             "first: store",
-            "first: store, named statements",
             "first: store, pool with test_before_acquire",
         ],
         &rounds,
@@ -257,8 +257,8 @@ async fn main() {
     print(
         &[
             "replay: raw SELECT, prepared",
+            "replay: store, simple protocol",
             "replay: store",
-            "replay: store, named statements",
             "replay: store, pool with test_before_acquire",
         ],
         &rounds,

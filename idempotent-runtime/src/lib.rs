@@ -109,6 +109,8 @@
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
 
+#[cfg(any(feature = "axum", feature = "actix"))]
+mod any_store;
 mod clock;
 mod core;
 #[cfg(any(feature = "axum", feature = "actix"))]

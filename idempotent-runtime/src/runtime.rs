@@ -1,32 +1,26 @@
 //! `Idempotency`: what the application sets up once, and every protected handler finds.
 
 use std::{
-    any::Any,
     fmt,
     future::Future,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::sync::Notify as Bell;
 
 use crate::{
+    any_store::AnyStore,
     core::{
         problem::ProblemSettings,
-        record::{Claim, OwnerToken, ShortHash},
-        response::StoredResponse,
+        record::{OwnerToken, ShortHash},
     },
     event::{Event, Outcome},
     reconcile::{LostRun, Reconciled, Reconciler},
-    store::{
-        ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional,
-        memory::MemoryStore,
-    },
+    store::Store,
     web::RequestHead,
 };
 
@@ -451,105 +445,6 @@ impl fmt::Display for Joined<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|part| formatter.write_str(part))
     }
-}
-
-/// A question to a store, which owns what it needs, so that it can be finished elsewhere when its
-/// request is dropped.
-pub(crate) enum StoreFuture<T> {
-    /// The memory store's answer: it has nothing to wait for, so nothing is put on the heap.
-    Answered(Option<Result<T, StoreError>>),
-    Asked(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>),
-}
-
-impl<T> StoreFuture<T> {
-    fn answered(answer: Result<T, StoreError>) -> Self {
-        Self::Answered(Some(answer))
-    }
-}
-
-// The answer is never pinned, and the box is pinned by itself.
-impl<T> Unpin for StoreFuture<T> {}
-
-impl<T> Future for StoreFuture<T> {
-    type Output = Result<T, StoreError>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Self::Answered(answer) => Poll::Ready(answer.take().expect("polled until it is ready")),
-            Self::Asked(asked) => asked.as_mut().poll(context),
-        }
-    }
-}
-
-/// A [`Store`] whose type is forgotten.
-pub(crate) trait AnyStore: Send + Sync {
-    fn claim(&self, claim: &Claim) -> StoreFuture<ClaimAnswer>;
-    fn complete(&self, claim: &Claim, response: &StoredResponse) -> StoreFuture<Completion>;
-    fn release(&self, claim: Claim) -> StoreFuture<Fence>;
-    fn renew(&self, claim: Claim) -> StoreFuture<Fence>;
-    fn needs_lease(&self) -> bool;
-    fn abandon(&self, claim: &Claim);
-    fn as_notify(&self) -> Option<&dyn Notify>;
-    fn as_transactional(&self) -> Option<&dyn Transactional>;
-}
-
-impl<S: Store> AnyStore for Arc<S> {
-    fn claim(&self, claim: &Claim) -> StoreFuture<ClaimAnswer> {
-        if let Some(memory) = as_memory(&**self) {
-            let answer = memory.claim_now(claim);
-            return StoreFuture::answered(answer.and_then(ClaimAnswer::readable));
-        }
-        let (store, claim) = (Self::clone(self), *claim);
-        StoreFuture::Asked(Box::pin(async move {
-            let answer = store.as_ref().claim(&claim).await;
-            answer.and_then(ClaimAnswer::readable)
-        }))
-    }
-
-    fn complete(&self, claim: &Claim, response: &StoredResponse) -> StoreFuture<Completion> {
-        if let Some(memory) = as_memory(&**self) {
-            let completion = memory.complete_now(claim, response);
-            return StoreFuture::answered(completion.readable());
-        }
-        let (store, claim, response) = (Self::clone(self), *claim, response.clone());
-        StoreFuture::Asked(Box::pin(async move {
-            let completion = store.as_ref().complete(&claim, &response).await;
-            completion.and_then(Completion::readable)
-        }))
-    }
-
-    fn release(&self, claim: Claim) -> StoreFuture<Fence> {
-        let store = Self::clone(self);
-        StoreFuture::Asked(Box::pin(
-            async move { store.as_ref().release(&claim).await },
-        ))
-    }
-
-    fn renew(&self, claim: Claim) -> StoreFuture<Fence> {
-        let store = Self::clone(self);
-        StoreFuture::Asked(Box::pin(async move { store.as_ref().renew(&claim).await }))
-    }
-
-    fn needs_lease(&self) -> bool {
-        self.as_ref().needs_lease()
-    }
-
-    fn abandon(&self, claim: &Claim) {
-        self.as_ref().abandon(claim);
-    }
-
-    fn as_notify(&self) -> Option<&dyn Notify> {
-        self.as_ref().as_notify()
-    }
-
-    fn as_transactional(&self) -> Option<&dyn Transactional> {
-        self.as_ref().as_transactional()
-    }
-}
-
-/// Known while compiling: of any other store nothing is left of it.
-fn as_memory<S: Store>(store: &S) -> Option<&MemoryStore> {
-    (store as &dyn Any).downcast_ref()
 }
 
 impl fmt::Debug for Idempotency {

@@ -14,6 +14,7 @@ use super::{
     Answer, Begun, RunGuard, lease::still_held, reconcile::reconcile, refusal, release_later, spawn,
 };
 use crate::{
+    any_store::StoreFuture,
     core::{
         fingerprint::Fingerprint,
         key::Key,
@@ -24,7 +25,7 @@ use crate::{
     },
     event::Outcome,
     execution::{Claimed, RunState},
-    runtime::{Inner, StoreFuture},
+    runtime::Inner,
     store::{ClaimAnswer, StoreError},
 };
 

@@ -12,9 +12,9 @@ use tokio::time::{sleep, timeout};
 
 use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
 use crate::{
+    any_store::StoreFuture,
     core::{problem::Problem, record::Claim},
     execution::RunState,
-    runtime::StoreFuture,
     store::{ClaimAnswer, Fence, StoreError},
 };
 

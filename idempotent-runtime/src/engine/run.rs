@@ -16,6 +16,7 @@ use super::{
     release_later, spawn,
 };
 use crate::{
+    any_store::AnyStore,
     core::{
         protocol::{self, Conclusion, Decision, Ending, Found, May, PANIC_STATUS},
         record::Claim,
@@ -23,7 +24,7 @@ use crate::{
     },
     event::Outcome,
     execution::{Answered, Claimed, End, RunState},
-    runtime::{AnyStore, Running},
+    runtime::Running,
     store::{ClaimAnswer, Completion, Fence, StoreError},
     web::Recordable,
 };

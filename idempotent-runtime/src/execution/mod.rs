@@ -16,6 +16,7 @@ pub use self::{
     error::{CommitError, CommitInError},
 };
 use crate::{
+    any_store::StoreFuture,
     core::{
         key::Key,
         policy::Policy,
@@ -24,7 +25,7 @@ use crate::{
         response::StoredResponse,
     },
     event::Outcome,
-    runtime::{Idempotency, StoreFuture},
+    runtime::Idempotency,
     store::Completion,
     web::{Recordable, Target},
 };

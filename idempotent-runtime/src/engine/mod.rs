@@ -75,6 +75,11 @@ fn release_later(inner: Arc<Inner>, claim: Claim) -> impl Future<Output = ()> + 
                 place = (None, inner.start_releasing_late());
                 longest = Duration::from_mins(1);
                 if place.1.is_none() {
+                    tracing::warn!(
+                        record = %claim.id.short_hash(),
+                        "a key under which nothing has happened could not be freed: the store is \
+                         away, and too many others wait for it",
+                    );
                     break;
                 }
             }

@@ -759,11 +759,14 @@ async fn of_many_who_take_over_one_does_and_policies_may_change() {
 #[ignore = "needs redis-server in the path"]
 async fn too_few_replicas_are_an_unavailable_store() {
     let server = Server::start(&[]);
-    let store = RedisStore::builder()
-        .wait_for_replicas(1, Duration::from_millis(300))
-        .connect(server.url())
-        .await
-        .unwrap();
+    let waiting = async |limit| {
+        let builder = RedisStore::builder().wait_for_replicas(1, limit);
+        builder.connect(server.url()).await.unwrap()
+    };
+    // One that soon has waited long enough, where there is nobody to wait for.
+    let store = waiting(Duration::from_millis(300)).await;
+    // One that waits for a replica on a busy machine.
+    let patient = waiting(Duration::from_secs(4)).await;
     let first = fresh();
     let refused = store.claim(&first).await;
     assert!(
@@ -778,15 +781,15 @@ async fn too_few_replicas_are_an_unavailable_store() {
 
     let replica = server.replica();
     replica.until_it_follows().await;
-    claimed(&store, &first).await;
-    completed(&store, &first).await;
+    claimed(&patient, &first).await;
+    completed(&patient, &first).await;
     let mut connection = replica.connection();
     let mut has = redis::cmd("EXISTS");
     has.arg(key("idempotency:", &first));
     assert!(has.query::<bool>(&mut connection).unwrap());
 
     let second = fresh();
-    claimed(&store, &second).await;
+    claimed(&patient, &second).await;
     drop(replica);
     // The record is there, and asking again does not pretend that a replica has it.
     for _ in 0..2 {
@@ -798,7 +801,7 @@ async fn too_few_replicas_are_an_unavailable_store() {
     }
     let replica = server.replica();
     replica.until_it_follows().await;
-    completed(&store, &second).await;
+    completed(&patient, &second).await;
 }
 
 #[test]

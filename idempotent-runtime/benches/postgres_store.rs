@@ -2,7 +2,8 @@
 //! driver, on the same columns and indexes, in the same run: `INSERT … ON CONFLICT DO NOTHING`
 //! and `UPDATE … WHERE id = … AND owner = …`.
 //!
-//! Needs a server, named by `POSTGRES_URL`. Rounds of all contenders take turns, because the
+//! Needs a server, named by `POSTGRES_URL`; one that keeps what it commits, as those of users do:
+//! `POSTGRES_FSYNC=on tests/run cargo bench …`. Rounds of all contenders take turns, because the
 //! speed of a machine and its disk drifts; what counts is the ratio.
 
 use std::{
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 
 const TASKS: usize = 64;
 const CONNECTIONS: u32 = 16;
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 9;
 const ROUND: Duration = Duration::from_secs(1);
 const TABLE: &str = "benchmark_records";
 
@@ -214,7 +215,14 @@ async fn main() {
     ];
     stores[0].migrate().await.expect("a schema");
 
-    println!("{TASKS} tasks, {CONNECTIONS} connections, 300 bytes; medians of {ROUNDS} rounds");
+    let fsync: String = sqlx::query_scalar("SHOW fsync")
+        .fetch_one(&plain)
+        .await
+        .expect("a setting");
+    println!(
+        "{TASKS} tasks, {CONNECTIONS} connections, 300 bytes, fsync {fsync}; \
+         medians of {ROUNDS} rounds"
+    );
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
         let pool = plain.clone();

@@ -59,6 +59,7 @@ DECLARE
     new_sweep   timestamptz;
     present     record;
     was_awaited boolean;
+    ignored     text;
 BEGIN
     verdict := 0;
     FOR attempt IN 1..3 LOOP
@@ -71,8 +72,9 @@ BEGIN
             INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
         IF NOT FOUND THEN
             -- For the rest of this transaction, which is this call. Not said of the whole
-            -- function, so that a replay does not pay for it.
-            PERFORM set_config('lock_timeout', '1s', true);
+            -- function, so that a replay does not pay for it; assigned, because that is an
+            -- expression and PERFORM would be a query.
+            ignored := set_config('lock_timeout', '1s', true);
             INSERT INTO "idempotency_records"
                 (id, fingerprint, owner, lease_ends, free_at, sweep_at)
                 VALUES (wanted_id, wanted_fingerprint, wanted_owner, new_end, new_free, new_sweep)

@@ -89,7 +89,7 @@ impl Steered {
     }
 
     /// On a store of any kind.
-    pub(crate) fn on(kept: Backend) -> Self {
+    pub fn on(kept: Backend) -> Self {
         let (needs_lease, notifies) = (kept.needs_lease(), kept.as_notify().is_some());
         Self::over(kept, needs_lease, notifies)
     }

@@ -22,5 +22,6 @@ mod secrets;
 mod shared;
 mod store;
 mod unreadable;
+mod used_up;
 mod wait;
 mod wrapped;

@@ -621,6 +621,9 @@ handlers! {
 
     #[idempotent(scope = "global", lease = "1s")]
     lease_second at "/lease/second" |context: Context, body: Bytes| perform(context, body);
+
+    #[idempotent(scope = "global", lease = "1s", on_lost = "refuse")]
+    lease_refuse at "/lease/refuse" |context: Context, body: Bytes| perform(context, body);
 }
 
 /// What a middleware would have verified, taken from a header.

@@ -10,6 +10,7 @@ mod contract;
 mod execution;
 mod fingerprint;
 mod key;
+mod late;
 mod limits;
 mod operation;
 mod order;

@@ -27,7 +27,11 @@ async fn nothing_happens_twice(
 ) {
     let setup = framework.setup().store(|_| Steered::on(store));
     let app = setup.start().await;
-    app.post("/pay").key("before").send().await.assert_first(201);
+    app.post("/pay")
+        .key("before")
+        .send()
+        .await
+        .assert_first(201);
     let mut plan = Plan::gate("go");
     plan.echo = true;
     let running = app.post("/pay").key("running").plan(&plan);
@@ -64,8 +68,16 @@ async fn nothing_happens_twice(
     give_back().await;
     soon("the outcome is recorded", app.idempotency.drain()).await;
     again.send().await.assert_replay_of(&first);
-    app.post("/pay").key("before").send().await.assert_replay(201);
-    app.post("/pay").key(&refused).send().await.assert_first(201);
+    app.post("/pay")
+        .key("before")
+        .send()
+        .await
+        .assert_replay(201);
+    app.post("/pay")
+        .key(&refused)
+        .send()
+        .await
+        .assert_first(201);
     assert_eq!(app.world.effects(), effects + 1);
 }
 

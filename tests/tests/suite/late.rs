@@ -122,6 +122,28 @@ both! {
         }
     }
 
+    async fn sec6_a_claim_that_comes_back_while_the_run_frees_its_key_is_given_back(
+        framework: Framework,
+    ) {
+        let app = leased(framework).await;
+        let mut plan = Plan::status(503);
+        plan.gate = Some("g".to_owned());
+        let mut running = forgotten(&app, &plan).await;
+        app.store.hang(Verb::Claim, Fault::Before);
+        app.store.asked(Verb::Claim, 2).await;
+        // It is carried out, and finds nothing, before the claim is there again.
+        app.store.hang(Verb::Release, Fault::After);
+        app.world.open("g");
+        app.store.asked(Verb::Release, 1).await;
+        app.store.heal(Verb::Claim);
+        eventually("it is claimed", || app.store.answered(Verb::Claim) == 2).await;
+        app.store.heal(Verb::Release);
+        running.response().await.assert_first(503);
+        soon("the key is free", app.idempotency.drain()).await;
+        let retry = app.post("/lease/second").key("k").send().await;
+        retry.assert_first(201);
+    }
+
     async fn sec6_keys_that_are_freed_late_are_bounded_and_not_waited_for(framework: Framework) {
         const TOO_MANY: usize = 5;
         let app = leased(framework).await;

@@ -266,6 +266,15 @@ async fn in_transaction<R: Reply>(
             execution.release();
             text(500, "rolled back")
         }
+        Transact::TwiceInOne => {
+            let again = text::<R>(202, "again");
+            match execution.commit_in(&mut transaction, again).await {
+                Ok(_) => world.note("written twice"),
+                Err(error) => world.note(format!("{error:?}")),
+            }
+            drop(transaction);
+            text(500, "rolled back")
+        }
         Transact::Nested => unreachable!("it is done elsewhere"),
         Transact::RollBackAndAgain => {
             drop(transaction);

@@ -60,6 +60,8 @@ struct Steering {
     /// How many calls are not to fail before that.
     spared: Mutex<usize>,
     hangs: watch::Sender<Option<Fault>>,
+    /// How long it takes to answer.
+    slow: Mutex<Duration>,
     asked: watch::Sender<usize>,
     answered: AtomicUsize,
     calls: Mutex<Vec<(Instant, Claim)>>,
@@ -134,8 +136,14 @@ impl Steered {
         self.verb(verb).hangs.send_replace(Some(fault));
     }
 
-    /// Calls of the verb hang and fail no more.
+    /// Calls of the verb are answered so late from now on.
+    pub fn slow(&self, verb: Verb, by: Duration) {
+        *self.verb(verb).slow.lock().unwrap() = by;
+    }
+
+    /// Calls of the verb hang and fail no more, and are not slow.
     pub fn heal(&self, verb: Verb) {
+        self.slow(verb, Duration::ZERO);
         *self.verb(verb).failing.lock().unwrap() = None;
         self.verb(verb).hangs.send_replace(None);
     }
@@ -202,6 +210,10 @@ impl Steered {
             Some(Fault::Before) => Err(StoreError::unavailable("told to fail")),
             _ => carry_out.await,
         };
+        let slow = *steering.slow.lock().unwrap();
+        if !slow.is_zero() {
+            tokio::time::sleep(slow).await;
+        }
         steering.unless_hanging(Fault::After).await;
         steering.answered.fetch_add(1, Ordering::SeqCst);
         match fault {

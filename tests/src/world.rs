@@ -218,6 +218,8 @@ pub enum Transact {
     Again,
     /// Rolls it back, and does it all again in another one.
     RollBackAndAgain,
+    /// Writes another record in it, and rolls it back.
+    TwiceInOne,
     /// Says 503 without committing it.
     Unavailable,
     /// Rolls it back, says that nothing has happened, and answers 500.

@@ -44,114 +44,123 @@ pub(crate) struct Wanted {
 }
 
 /// Asks for the claim, and waits for it or for the outcome of whoever has it, as the policy says.
-pub(crate) async fn begin(state: &Arc<RunState>, wanted: Wanted) -> Begun {
-    let Wanted { policy, id, .. } = wanted;
-    let inner = &state.runtime.0;
-    let report = |outcome| state.report(policy, Some(id.short_hash()), outcome);
-    let mut wait = None;
-    // How often it may ask to take over: a store that does not grant what was lost would be asked
-    // for ever.
-    let mut take_overs = 3_u8;
-    let mut takes_over = false;
-    loop {
-        let claim = Claim {
-            lease: inner.lease.unwrap_or(policy.lease),
-            ttl: inner.ttl.unwrap_or(policy.ttl),
-            on_lost: kept_on_lost(inner, policy),
-            takes_over,
-            max_response: policy.max_response,
-            ..Claim::new(id, inner.owner(), wanted.fingerprint)
-        };
-        let asked = inner.store.needs_lease().then(Instant::now);
-        let answer = Claiming::new(inner, &claim).await;
-        let found = match answer {
-            Ok(ClaimAnswer::Claimed) => {
-                return granted(state, wanted, claim, asked).await;
-            }
-            Ok(ClaimAnswer::Found(found)) => found,
-            Err(StoreError::Full) => {
-                report(Outcome::StoreFull);
-                return refuse(inner, &Problem::StoreFull);
-            }
-            Err(error) => {
-                tracing::error!(
-                    record = %id.short_hash(),
-                    error = &error as &dyn std::error::Error,
-                    "the idempotency store could not be asked for a claim",
-                );
-                // What is there, and cannot be read, may say that the handler has run.
-                if !matches!(error, StoreError::Unavailable(_)) {
+///
+/// Every request has room for this future. It is not that of an `async fn`, which has room for its
+/// arguments twice.
+pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output = Begun> + Send {
+    async move {
+        let inner = &state.runtime.0;
+        let policy = wanted.policy;
+        let report = |outcome| state.report(policy, Some(wanted.id.short_hash()), outcome);
+        let mut wait = None;
+        // How often it may ask to take over: a store that does not grant what was lost would be asked
+        // for ever.
+        let mut take_overs = 3_u8;
+        let mut takes_over = false;
+        loop {
+            let claim = Claim {
+                lease: inner.lease.unwrap_or(policy.lease),
+                ttl: inner.ttl.unwrap_or(policy.ttl),
+                on_lost: kept_on_lost(inner, policy),
+                takes_over,
+                max_response: policy.max_response,
+                ..Claim::new(wanted.id, inner.owner(), wanted.fingerprint)
+            };
+            let asked = inner.store.needs_lease().then(Instant::now);
+            let answer = Claiming::new(inner, &claim).await;
+            let found = match answer {
+                Ok(ClaimAnswer::Claimed) => {
+                    return match granted(&state, wanted, claim, asked) {
+                        Granted::Sure(begun) => begun,
+                        Granted::Unsure(begin) => begin.await,
+                    };
+                }
+                Ok(ClaimAnswer::Found(found)) => found,
+                Err(StoreError::Full) => {
+                    report(Outcome::StoreFull);
+                    return refuse(inner, &Problem::StoreFull);
+                }
+                Err(error) => {
+                    tracing::error!(
+                        record = %wanted.id.short_hash(),
+                        error = &error as &dyn std::error::Error,
+                        "the idempotency store could not be asked for a claim",
+                    );
+                    // What is there, and cannot be read, may say that the handler has run.
+                    if !matches!(error, StoreError::Unavailable(_)) {
+                        report(Outcome::StoreUnavailable);
+                        return refuse(inner, &Problem::StoreUnavailable);
+                    }
+                    // It may have been granted all the same, and the answer was lost.
+                    spawn(release_later(Arc::clone(inner), claim));
+                    if policy.store_down == StoreDown::Run {
+                        report(Outcome::UnprotectedStoreDown);
+                        return Begun::Unprotected;
+                    }
                     report(Outcome::StoreUnavailable);
                     return refuse(inner, &Problem::StoreUnavailable);
                 }
-                // It may have been granted all the same, and the answer was lost.
-                spawn(release_later(Arc::clone(inner), claim));
-                if policy.store_down == StoreDown::Run {
-                    report(Outcome::UnprotectedStoreDown);
-                    return Begun::Unprotected;
+            };
+            let lease_left = match found {
+                Found::Running { lease_left, .. } => Some(lease_left),
+                Found::Done { .. } | Found::Lost { .. } => None,
+            };
+            if wait.is_none()
+                && lease_left.is_some()
+                && let Some(longest) = policy.wait
+                && let Some(place) = inner.start_waiting()
+            {
+                wait = Some((Instant::now() + longest, place));
+            }
+            let deadline = wait.as_ref().map(|(deadline, _)| *deadline);
+            let may = May {
+                wait: deadline.is_some_and(|deadline| Instant::now() < deadline),
+                take_over: take_overs > 0
+                    && (inner.reconciler.is_some() || policy.on_lost == OnLost::Rerun),
+            };
+            takes_over = false;
+            let decision = protocol::decide(&claim, found, may);
+            match (decision, deadline) {
+                (Decision::Wait, Some(deadline)) => {
+                    // Nobody tells when a lease ends, and a store may be a moment late to see it. A time
+                    // that passes is seen by the next round. In a box, because most requests do not
+                    // wait and need not carry the room for it.
+                    let lease_end = lease_left
+                        .flatten()
+                        .map(|left| Instant::now() + left.max(POLL_PAUSE));
+                    let until = lease_end.map_or(deadline, |end| end.min(deadline));
+                    let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
                 }
-                report(Outcome::StoreUnavailable);
-                return refuse(inner, &Problem::StoreUnavailable);
+                (Decision::TakeOver, _) => {
+                    take_overs -= 1;
+                    takes_over = true;
+                }
+                (Decision::Replay(response), deadline) => {
+                    report(match deadline {
+                        Some(_) => Outcome::WaitedThenReplayed,
+                        None => Outcome::Replayed,
+                    });
+                    return Begun::Answer(Answer::Replay(response));
+                }
+                (Decision::Refuse(problem), _) => {
+                    report(refusal(&problem));
+                    return refuse(inner, &problem);
+                }
+                (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
             }
-        };
-        let lease_left = match found {
-            Found::Running { lease_left, .. } => Some(lease_left),
-            Found::Done { .. } | Found::Lost { .. } => None,
-        };
-        if wait.is_none()
-            && lease_left.is_some()
-            && let Some(longest) = policy.wait
-            && let Some(place) = inner.start_waiting()
-        {
-            wait = Some((Instant::now() + longest, place));
-        }
-        let deadline = wait.as_ref().map(|(deadline, _)| *deadline);
-        let may = May {
-            wait: deadline.is_some_and(|deadline| Instant::now() < deadline),
-            take_over: take_overs > 0
-                && (inner.reconciler.is_some() || policy.on_lost == OnLost::Rerun),
-        };
-        takes_over = false;
-        let decision = protocol::decide(&claim, found, may);
-        match (decision, deadline) {
-            (Decision::Wait, Some(deadline)) => {
-                // Nobody tells when a lease ends, and a store may be a moment late to see it. A time
-                // that passes is seen by the next round. In a box, because most requests do not
-                // wait and need not carry the room for it.
-                let lease_end = lease_left
-                    .flatten()
-                    .map(|left| Instant::now() + left.max(POLL_PAUSE));
-                let until = lease_end.map_or(deadline, |end| end.min(deadline));
-                let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
-            }
-            (Decision::TakeOver, _) => {
-                take_overs -= 1;
-                takes_over = true;
-            }
-            (Decision::Replay(response), deadline) => {
-                report(match deadline {
-                    Some(_) => Outcome::WaitedThenReplayed,
-                    None => Outcome::Replayed,
-                });
-                return Begun::Answer(Answer::Replay(response));
-            }
-            (Decision::Refuse(problem), _) => {
-                report(refusal(&problem));
-                return refuse(inner, &problem);
-            }
-            (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
         }
     }
 }
 
-/// Takes the claim, and makes sure of it where that may be needed. In boxes, because it hardly ever
-/// is.
-async fn granted(
-    state: &Arc<RunState>,
-    wanted: Wanted,
-    claim: Claim,
-    asked: Option<Instant>,
-) -> Begun {
+/// A claim that was granted.
+enum Granted {
+    Sure(Begun),
+    /// The application is to be asked, or the store once more. In a box, because it hardly ever is.
+    Unsure(Pin<Box<dyn Future<Output = Begun> + Send>>),
+}
+
+/// Takes the claim, and sees whether it has to be made sure of.
+fn granted(state: &Arc<RunState>, wanted: Wanted, claim: Claim, asked: Option<Instant>) -> Granted {
     let Wanted {
         policy,
         key,
@@ -161,12 +170,12 @@ async fn granted(
     state.bind(Claimed { policy, claim, key });
     let guard = RunGuard::new(Arc::clone(state));
     if claim.takes_over {
-        Box::pin(reconcile(guard, caller)).await
+        Granted::Unsure(Box::pin(reconcile(guard, caller)))
     } else if asked.is_some_and(|asked| asked.elapsed() >= claim.lease / 3) {
         // The lease began when the store was asked, and may be over by now.
-        Box::pin(still_held(guard)).await
+        Granted::Unsure(Box::pin(still_held(guard)))
     } else {
-        Begun::Run(guard)
+        Granted::Sure(Begun::Run(guard))
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
 use crate::{
@@ -42,14 +42,29 @@ pub(super) async fn renewing<T>(
     .await
 }
 
+/// How often a claim is made sure of by a store that is slow to answer.
+const ASSURANCES: usize = 3;
+
 /// Makes sure, before its handler runs, of a claim that was granted a while ago.
 pub(super) async fn still_held(guard: RunGuard) -> Begun {
     let state = Arc::clone(guard.state());
     let inner = &state.runtime.0;
     let claim = state.claimed().claim;
-    let problem = match inner.store.renew(claim).await {
-        Ok(Fence::Passed) => return Begun::Run(guard),
-        Ok(Fence::Fenced) => {
+    let mut held = Err(StoreError::unavailable("too slow for the lease"));
+    for _ in 0..ASSURANCES {
+        let asked = Instant::now();
+        held = inner.store.renew(claim).await;
+        if !matches!(held, Ok(Fence::Passed)) {
+            break;
+        }
+        // An answer may come so late that the lease which it speaks of is over again.
+        if asked.elapsed() < claim.lease / 3 {
+            return Begun::Run(guard);
+        }
+        held = Err(StoreError::unavailable("too slow for the lease"));
+    }
+    let problem = match held {
+        Ok(_) => {
             state.report_fenced();
             Problem::InFlight { retry_after: 1 }
         }
@@ -89,7 +104,11 @@ async fn regained(state: &Arc<RunState>) -> Regained {
         claim,
         answer: Some(state.runtime.0.store.claim(&claim)),
     };
-    match asked.await {
+    // What comes later than that is seen to when it comes, and is renewed meanwhile.
+    let Ok(answer) = timeout(claim.lease / 6, asked).await else {
+        return Regained::Later;
+    };
+    match answer {
         Ok(ClaimAnswer::Claimed) if state.is_releasing() => {
             spawn(release_later(Arc::clone(&state.runtime.0), claim));
             Regained::No
@@ -100,6 +119,7 @@ async fn regained(state: &Arc<RunState>) -> Regained {
                 record = %claim.id.short_hash(),
                 "the store had forgotten a claim whose run is not over; it was claimed again",
             );
+            state.set_forgotten();
             Regained::Yes
         }
         Ok(ClaimAnswer::Found(_)) | Err(StoreError::Unreadable(_)) => {
@@ -113,8 +133,8 @@ async fn regained(state: &Arc<RunState>) -> Regained {
     }
 }
 
-/// A claim that is being asked for again. Dropped before the answer, because its run is over, it is
-/// given back if that run has freed its key.
+/// A claim that is being asked for again. Dropped before the answer, because its run is over or the
+/// store is slow, it is given back if that run has freed its key by then.
 struct Regaining<'a> {
     state: &'a Arc<RunState>,
     claim: Claim,

@@ -85,53 +85,60 @@ enum Verdict {
     Release,
     Record(StoredResponse, Outcome),
     /// The handler has told it by itself, and had this answer.
-    Committed(StoredResponse, Answered),
+    Committed(StoredResponse, Box<Answered>),
 }
 
 /// Runs the handler to its end and settles its claim. The caller sees to it that this future is
 /// polled to its end, whatever becomes of the request.
 ///
 /// `handler` is driven where it is and not moved in, because a future that is moved into another
-/// takes its room twice.
-pub(crate) async fn execute<R: Recordable>(
+/// takes its room twice. Nor are this, `run` and `settle` functions that are `async`, which have
+/// room for their arguments twice: the whole should stay under the 1,032 bytes that glibc's
+/// allocator hands out fast.
+pub(crate) fn execute<R: Recordable>(
     guard: RunGuard,
     handler: Pin<&mut impl Future<Output = R>>,
-) -> Result<R, Answer> {
-    let renewal = renewal(&guard.state);
-    renewing(renewal, pin!(run(guard, handler))).await
+) -> impl Future<Output = Result<R, Answer>> {
+    async move {
+        let renewal = renewal(&guard.state);
+        renewing(renewal, pin!(run(guard, handler))).await
+    }
 }
 
-async fn run<R: Recordable>(
+fn run<R: Recordable>(
     guard: RunGuard,
     handler: Pin<&mut impl Future<Output = R>>,
-) -> Result<R, Answer> {
-    let state = Arc::clone(&guard.state);
-    // In a block, so that the future has no room for what is over when the store is told.
-    let (response, verdict) = {
-        let mut produce = pin!(produce(&state, handler));
-        let produced = poll_fn(|context| {
-            // After a panic the future is dropped and never looked at again.
-            let poll = catch_unwind(AssertUnwindSafe(|| produce.as_mut().poll(context)));
-            poll.map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
-        })
-        .await;
-        match produced {
-            Ok((response, verdict)) => (Ok(response), verdict),
-            Err(panic) => (Err(panic), after_panic(&state)),
+) -> impl Future<Output = Result<R, Answer>> {
+    async move {
+        let state = Arc::clone(&guard.state);
+        // In a block, so that the future has no room for what is over when the store is told.
+        let (response, verdict, recorded) = {
+            let mut produce = pin!(produce(&state, handler));
+            let produced = poll_fn(|context| {
+                // After a panic the future is dropped and never looked at again.
+                let poll = catch_unwind(AssertUnwindSafe(|| produce.as_mut().poll(context)));
+                poll.map_or_else(|panic| Poll::Ready(Err(panic)), |poll| poll.map(Ok))
+            })
+            .await;
+            let (response, verdict) = match produced {
+                Ok((response, verdict)) => (Ok(response), verdict),
+                Err(panic) => (Err(panic), after_panic(&state)),
+            };
+            let recorded = match &verdict {
+                Verdict::Record(response, _) if state.is_in_doubt() => Some(response.clone()),
+                _ => None,
+            };
+            (response, verdict, recorded)
+        };
+        let mut other = settle(guard, verdict).await;
+        if other.is_none() && recorded.is_some() {
+            other = Box::pin(committed(&state, recorded)).await;
         }
-    };
-    let recorded = match &verdict {
-        Verdict::Record(response, _) if state.is_in_doubt() => Some(response.clone()),
-        _ => None,
-    };
-    let mut other = settle(guard, verdict).await;
-    if other.is_none() && recorded.is_some() {
-        other = committed(&state, recorded).await;
-    }
-    match (response, other) {
-        (Err(panic), _) => resume_unwind(panic),
-        (Ok(response), None) => Ok(response),
-        (Ok(_), Some(found)) => Err(answer(&state, found)),
+        match (response, other) {
+            (Err(panic), _) => resume_unwind(panic),
+            (Ok(response), None) => Ok(response),
+            (Ok(_), Some(found)) => Err(answer(&state, found)),
+        }
     }
 }
 
@@ -202,7 +209,7 @@ async fn produce<R: Recordable>(
     let released = match state.end() {
         End::Returned { released } => released,
         End::Committed(committed, answered) => {
-            return (response, Verdict::Committed(committed, answered));
+            return (response, Verdict::Committed(committed, Box::new(answered)));
         }
     };
     let policy = state.claimed().policy;
@@ -221,7 +228,7 @@ async fn produce<R: Recordable>(
 
 fn after_panic(state: &RunState) -> Verdict {
     if let End::Committed(committed, answered) = state.end() {
-        return Verdict::Committed(committed, answered);
+        return Verdict::Committed(committed, Box::new(answered));
     }
     match protocol::conclude(state.claimed().policy, Ending::Panicked) {
         Conclusion::Release => Verdict::Release,
@@ -233,84 +240,88 @@ fn after_panic(state: &RunState) -> Verdict {
 }
 
 /// Tells the store of the outcome. Gives what was found when the claim had been lost.
-async fn settle(mut guard: RunGuard, verdict: Verdict) -> Option<Found> {
-    guard.state.set_ending();
-    let (response, outcome) = match verdict {
-        Verdict::Release => {
-            guard.state.set_releasing();
-            match guard.store().release(guard.claim()).await {
-                Ok(Fence::Passed) => guard.report(Outcome::Released),
-                Ok(Fence::Fenced) if guard.state.is_in_doubt() => {
+fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<Found>> + Send {
+    async move {
+        guard.state.set_ending();
+        let (response, outcome) = match verdict {
+            Verdict::Release => {
+                guard.state.set_releasing();
+                match guard.store().release(guard.claim()).await {
+                    Ok(Fence::Passed) => guard.report(Outcome::Released),
+                    Ok(Fence::Fenced) if guard.state.is_in_doubt() => {
+                        guard.settled = true;
+                        guard.report(Outcome::Executed);
+                        return Box::pin(committed(&guard.state, None)).await;
+                    }
+                    Ok(Fence::Fenced) => guard.state.report_fenced(),
+                    Err(error) => {
+                        tracing::warn!(
+                            record = %guard.claim().id.short_hash(),
+                            error = &error as &dyn std::error::Error,
+                            "a key could not be released and will be tried again",
+                        );
+                        guard.report(Outcome::Released);
+                        // The handler has said so, whoever's place it took.
+                        let claim = Claim {
+                            takes_over: false,
+                            ..guard.claim()
+                        };
+                        spawn(release_later(Arc::clone(&guard.state.runtime.0), claim));
+                    }
+                }
+                guard.forget();
+                return None;
+            }
+            Verdict::Committed(response, answered) => match *answered {
+                Answered::Stored => {
                     guard.settled = true;
                     guard.report(Outcome::Executed);
-                    return committed(&guard.state, None).await;
+                    return None;
                 }
-                Ok(Fence::Fenced) => guard.state.report_fenced(),
-                Err(error) => {
-                    tracing::warn!(
-                        record = %guard.claim().id.short_hash(),
-                        error = &error as &dyn std::error::Error,
-                        "a key could not be released and will be tried again",
-                    );
-                    guard.report(Outcome::Released);
-                    // The handler has said so, whoever's place it took.
-                    let claim = Claim {
-                        takes_over: false,
-                        ..guard.claim()
-                    };
-                    spawn(release_later(Arc::clone(&guard.state.runtime.0), claim));
+                // Another run's outcome counts, even if nothing is left of it by now: this one
+                // was told so, and may have undone what it did.
+                Answered::Fenced(found) => {
+                    guard.settled = true;
+                    guard.state.report_fenced();
+                    return Some(found);
                 }
+                Answered::Unknown => (response, Outcome::Executed),
+            },
+            Verdict::Record(response, outcome) => (response, outcome),
+        };
+        let outcome = if response.is_tombstone() {
+            Outcome::Tombstoned
+        } else {
+            outcome
+        };
+        // From here on the effect is known to have happened: whatever fails, the key is not freed.
+        guard.settled = true;
+        match guard.state.complete(&response).await {
+            Ok(Completion::Stored) => {
+                guard.report(outcome);
+                None
             }
-            guard.settled = true;
-            return None;
-        }
-        Verdict::Committed(_, Answered::Stored) => {
-            guard.settled = true;
-            guard.report(Outcome::Executed);
-            return None;
-        }
-        // Another run's outcome counts, even if nothing is left of it by now: this one was told so,
-        // and may have undone what it did.
-        Verdict::Committed(_, Answered::Fenced(found)) => {
-            guard.settled = true;
-            guard.state.report_fenced();
-            return Some(found);
-        }
-        Verdict::Committed(response, Answered::Unknown) => (response, Outcome::Executed),
-        Verdict::Record(response, outcome) => (response, outcome),
-    };
-    let outcome = if response.is_tombstone() {
-        Outcome::Tombstoned
-    } else {
-        outcome
-    };
-    // From here on the effect is known to have happened: whatever fails, the key is not freed.
-    guard.settled = true;
-    match guard.state.complete(&response).await {
-        Ok(Completion::Stored) => {
-            guard.report(outcome);
-            None
-        }
-        Ok(Completion::Fenced(found)) => {
-            guard.state.report_fenced();
-            Some(found)
-        }
-        Err(error @ StoreError::Unreadable(_)) => {
-            unreadable(&guard, &error);
-            None
-        }
-        Err(error) => {
-            tracing::error!(
-                record = %guard.claim().id.short_hash(),
-                error = &error as &dyn std::error::Error,
-                "an outcome could not be recorded and will be tried again",
-            );
-            guard.report(Outcome::CompletionDelayed);
-            spawn(async move {
-                let renewal = renewal(&guard.state);
-                renewing(renewal, pin!(complete_later(guard, response, outcome))).await;
-            });
-            None
+            Ok(Completion::Fenced(found)) => {
+                guard.state.report_fenced();
+                Some(found)
+            }
+            Err(error @ StoreError::Unreadable(_)) => {
+                unreadable(&guard, &error);
+                None
+            }
+            Err(error) => {
+                tracing::error!(
+                    record = %guard.claim().id.short_hash(),
+                    error = &error as &dyn std::error::Error,
+                    "an outcome could not be recorded and will be tried again",
+                );
+                guard.report(Outcome::CompletionDelayed);
+                spawn(async move {
+                    let renewal = renewal(&guard.state);
+                    renewing(renewal, pin!(complete_later(guard, response, outcome))).await;
+                });
+                None
+            }
         }
     }
 }

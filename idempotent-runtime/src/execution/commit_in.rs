@@ -102,7 +102,11 @@ impl Execution {
                 record: Some((Arc::clone(state), stored)),
             }),
             Completion::Fenced(found) => {
-                state.decide_commit_in(stored, Answered::Fenced(found));
+                // What was found may be what this very run has written before, in a transaction
+                // that is rolled back, this one included: then the store is asked at the end.
+                if !was_in_doubt {
+                    state.decide_commit_in(stored, Answered::Fenced(found));
+                }
                 Err(CommitInError::Fenced)
             }
         }

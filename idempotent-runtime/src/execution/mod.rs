@@ -268,6 +268,14 @@ impl RunState {
         }
     }
 
+    /// Takes note that the store has forgotten what it was told: a commit is told it again when the
+    /// handler is at its end.
+    pub(crate) fn set_forgotten(&self) {
+        if let Progress::Committed(_, answered @ Answered::Stored) = &mut *self.progress() {
+            *answered = Answered::Unknown;
+        }
+    }
+
     /// Takes note that the handler is at its end: nothing can be committed any more.
     pub(crate) fn end(&self) -> End {
         match std::mem::replace(&mut *self.progress(), Progress::Ended) {

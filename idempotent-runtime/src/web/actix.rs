@@ -190,15 +190,16 @@ where
         Start::Keyed(keyed) => {
             let state = keyed.state.clone();
             let protected = async move {
-                match begin(keyed, policy).await {
-                    Begun::Unprotected => unmarked(respond(&request, pin!(handler)).await),
-                    Begun::Answer(answer) => finish(Err(answer)),
-                    Begun::Run(guard) => {
-                        let handler = pin!(handler);
-                        let mut respond = pin!(respond(&request, handler));
-                        finish(execute(guard, respond.as_mut()).await)
+                let guard = match begin(keyed, policy).await {
+                    Begun::Run(guard) => guard,
+                    Begun::Unprotected => {
+                        return unmarked(respond(&request, pin!(handler)).await);
                     }
-                }
+                    Begun::Answer(answer) => return finish(Err(answer)),
+                };
+                let handler = pin!(handler);
+                let mut respond = pin!(respond(&request, handler));
+                finish(execute(guard, respond.as_mut()).await)
             };
             Detachable::new(protected, state, detach).await
         }

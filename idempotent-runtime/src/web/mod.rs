@@ -269,10 +269,15 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
 
 /// Asks for the right to run the handler of a call.
 async fn begin(keyed: Box<Keyed>, policy: &'static Policy) -> Begun {
-    match wanted(*keyed, policy) {
-        Ok((state, wanted)) => engine::begin(&state, wanted).await,
-        Err(begun) => begun,
+    // In a block, so that the future has no room for what is handed on.
+    {
+        let asked = wanted(*keyed, policy);
+        match asked {
+            Ok((state, wanted)) => engine::begin(state, wanted),
+            Err(begun) => return begun,
+        }
     }
+    .await
 }
 
 /// What to ask the store for, or what becomes of a call without asking.

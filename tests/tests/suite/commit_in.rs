@@ -84,6 +84,17 @@ transactional! {
         assert_eq!(app.world.committed().await, 1);
     }
 
+    async fn a_record_that_was_rolled_back_is_not_answered(setting: Setting) {
+        let app = setting.start().await;
+        let request = app.post("/pay").key("k").plan(&plan(Transact::TwiceInOne));
+        let first = request.send().await;
+        first.assert_first(500);
+        assert_eq!(first.text(), "rolled back");
+        assert_eq!(app.world.notes().last().unwrap(), "Fenced");
+        request.send().await.assert_replay_of(&first);
+        assert_eq!(app.world.committed().await, 0);
+    }
+
     async fn a_transaction_that_failed_can_be_done_again(setting: Setting) {
         let app = setting.start().await;
         let request = app.post("/pay").key("k").plan(&plan(Transact::RollBackAndAgain));

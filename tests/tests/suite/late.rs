@@ -20,6 +20,9 @@ async fn leased(framework: Framework) -> App {
     setup.store(store).start().await
 }
 
+/// More than a third of the lease of a second.
+const MUCH_OF_A_LEASE: Duration = Duration::from_millis(400);
+
 /// Lets more than a third of a lease pass, on the beat of another run's renewals.
 async fn much_of_a_lease(framework: Framework) {
     let beat = leased(framework).await;
@@ -72,6 +75,84 @@ both! {
         assert_eq!(app.world.effects(), 0);
     }
 
+    async fn sec6_a_claim_that_was_lost_before_it_was_made_sure_of_runs_nothing(
+        framework: Framework,
+    ) {
+        let app = leased(framework).await;
+        app.store.hang(Verb::Claim, Fault::After);
+        let mut late = app.post("/lease/second").key("k").open().await;
+        app.store.asked(Verb::Claim, 1).await;
+        much_of_a_lease(framework).await;
+        // It is renewed in time, and told so when that is over.
+        app.store.hang(Verb::Renew, Fault::After);
+        app.store.heal(Verb::Claim);
+        app.store.asked(Verb::Renew, 1).await;
+        much_of_a_lease(framework).await;
+        let claim = app.store.calls(Verb::Claim)[0].1;
+        app.store.lose(&claim);
+        let mut rival = claim;
+        rival.owner = OwnerToken::new(1);
+        app.store.memory().claim(&rival).await.unwrap();
+        app.store.heal(Verb::Renew);
+        late.response().await.assert_problem(409, "in-flight");
+        assert_eq!(app.world.effects(), 0);
+    }
+
+    async fn sec6_a_claim_that_a_slow_store_cannot_make_sure_of_runs_nothing(
+        framework: Framework,
+    ) {
+        let app = leased(framework).await;
+        let request = app.post("/lease/second").key("k");
+        for verb in [Verb::Claim, Verb::Renew] {
+            app.store.slow(verb, MUCH_OF_A_LEASE);
+        }
+        let mut late = request.open().await;
+        late.response().await.assert_problem(503, "store-unavailable");
+        soon("the key is free", app.idempotency.drain()).await;
+        assert_eq!(app.world.effects(), 0);
+        for verb in [Verb::Claim, Verb::Renew] {
+            app.store.heal(verb);
+        }
+        request.send().await.assert_first(201);
+    }
+
+    async fn sec6_a_lease_is_renewed_while_a_claim_that_came_back_is_not_answered(
+        framework: Framework,
+    ) {
+        let app = leased(framework).await;
+        let mut running = forgotten(&app, &Plan::gate("g")).await;
+        app.store.hang(Verb::Claim, Fault::After);
+        app.store.asked(Verb::Claim, 2).await;
+        let renewals = app.store.calls(Verb::Renew).len();
+        app.store.asked(Verb::Renew, renewals + 3).await;
+        // Claimed once, and renewed from there on.
+        assert_eq!(app.store.calls(Verb::Claim).len(), 2);
+        app.store.heal(Verb::Claim);
+        app.world.open("g");
+        running.response().await.assert_first(201);
+        let retry = app.post("/lease/second").key("k").send().await;
+        retry.assert_replay(201);
+        assert_eq!(app.world.effects(), 1);
+    }
+
+    async fn sec6_a_commit_that_the_store_has_forgotten_is_told_again(framework: Framework) {
+        let app = leased(framework).await;
+        let mut plan = Plan::commit(201, "committed");
+        plan.late_gate = Some("g".to_owned());
+        plan.return_committed = true;
+        let request = app.post("/lease/second").key("k");
+        let mut running = request.clone().plan(&plan).open().await;
+        eventually("it is committed", || app.store.answered(Verb::Complete) == 1).await;
+        // All that is there is over, as in a store that was emptied.
+        app.clock.advance(Duration::from_hours(25));
+        eventually("it is claimed", || app.store.answered(Verb::Claim) == 2).await;
+        app.world.open("g");
+        let first = running.response().await;
+        first.assert_first(201);
+        request.send().await.assert_replay_of(&first);
+        assert_eq!(app.world.effects(), 1);
+    }
+
     async fn sec6_a_claim_that_cannot_be_made_sure_of_is_given_back(framework: Framework) {
         let app = leased(framework).await;
         app.store.hang(Verb::Claim, Fault::After);
@@ -106,20 +187,18 @@ both! {
     async fn sec6_a_claim_that_comes_back_after_the_run_has_freed_its_key_is_given_back(
         framework: Framework,
     ) {
-        for side in [Fault::Before, Fault::After] {
-            let app = leased(framework).await;
-            let mut plan = Plan::status(503);
-            plan.gate = Some("g".to_owned());
-            let mut running = forgotten(&app, &plan).await;
-            app.store.hang(Verb::Claim, side);
-            app.store.asked(Verb::Claim, 2).await;
-            app.world.open("g");
-            running.response().await.assert_first(503);
-            app.store.heal(Verb::Claim);
-            soon("the key is free", app.idempotency.drain()).await;
-            let retry = app.post("/lease/second").key("k").send().await;
-            retry.assert_first(201);
-        }
+        let app = leased(framework).await;
+        let mut plan = Plan::status(503);
+        plan.gate = Some("g".to_owned());
+        let mut running = forgotten(&app, &plan).await;
+        app.store.hang(Verb::Claim, Fault::Before);
+        app.store.asked(Verb::Claim, 2).await;
+        app.world.open("g");
+        running.response().await.assert_first(503);
+        app.store.heal(Verb::Claim);
+        soon("the key is free", app.idempotency.drain()).await;
+        let retry = app.post("/lease/second").key("k").send().await;
+        retry.assert_first(201);
     }
 
     async fn sec6_a_claim_that_comes_back_while_the_run_frees_its_key_is_given_back(

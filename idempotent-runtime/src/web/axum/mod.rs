@@ -242,15 +242,16 @@ where
             let state = keyed.state.clone();
             let protected = Detachable::new(
                 async move {
-                    Reply::Axum(match begin(keyed, policy).await {
-                        Begun::Unprotected => unmarked(handler.await.into_response()),
-                        Begun::Answer(answer) => finish(Err(answer)),
-                        Begun::Run(guard) => {
-                            let mut handler = pin!(handler);
-                            let mut respond = pin!(respond(handler.as_mut()));
-                            finish(execute(guard, respond.as_mut()).await)
+                    let guard = match begin(keyed, policy).await {
+                        Begun::Run(guard) => guard,
+                        Begun::Unprotected => {
+                            return Reply::Axum(unmarked(handler.await.into_response()));
                         }
-                    })
+                        Begun::Answer(answer) => return Reply::Axum(finish(Err(answer))),
+                    };
+                    let handler = pin!(handler);
+                    let mut respond = pin!(respond(handler));
+                    Reply::Axum(finish(execute(guard, respond.as_mut()).await))
                 },
                 state,
                 |run| {

@@ -1,6 +1,7 @@
 //! What is kept of a response.
 
 use std::{
+    future::Future,
     pin::Pin,
     task::{Context, Poll},
 };
@@ -24,68 +25,76 @@ impl Recordable for Response {
         self.status().as_u16()
     }
 
-    async fn record(self, max_response: u64) -> (Self, StoredResponse) {
-        let (parts, mut body) = self.into_parts();
-        let status = parts.status.as_u16();
-        let headers: Vec<(&str, &[u8])> = parts
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let content_type = content_type(&parts.headers);
-        if !can_keep(content_type, body.size_hint().lower(), max_response) {
-            let stored = StoredResponse::tombstone(status, &headers);
-            return (Self::from_parts(parts, body), stored);
-        }
-        // Most bodies come in one piece, and need no list.
-        let mut first = Bytes::new();
-        let mut more = Vec::new();
-        let mut length = 0;
-        // What comes after the data that was read: nothing, trailers, an error, or more data.
-        let (whole, last) = loop {
-            if body.is_end_stream() {
-                break (true, None);
+    // Not an `async fn`, and with the response in one piece, because every request has room for
+    // this future.
+    fn record(mut self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)> {
+        async move {
+            let at_least = self.body().size_hint().lower();
+            if !can_keep(content_type(self.headers()), at_least, max_response) {
+                let stored = StoredResponse::tombstone(self.status().as_u16(), &headers(&self));
+                return (self, stored);
             }
-            match body.frame().await {
-                None => break (true, None),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => {
-                        length += data.len() as u64;
-                        if first.is_empty() {
-                            first = data;
-                        } else {
-                            more.push(data);
+            // Most bodies come in one piece, and need no list.
+            let mut first = Bytes::new();
+            let mut more = Vec::new();
+            let mut length = 0;
+            // What comes after the data that was read: nothing, trailers, an error, or more data.
+            let (whole, last) = loop {
+                if self.body().is_end_stream() {
+                    break (true, None);
+                }
+                match self.body_mut().frame().await {
+                    None => break (true, None),
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => {
+                            length += data.len() as u64;
+                            if first.is_empty() {
+                                first = data;
+                            } else {
+                                more.push(data);
+                            }
+                            if length > max_response {
+                                break (false, None);
+                            }
                         }
-                        if length > max_response {
-                            break (false, None);
-                        }
-                    }
-                    // A record has no place for trailers, and a response is not whole without.
-                    Err(trailers) => break (false, Some(Ok(trailers))),
-                },
-                // It goes to the first caller as it is, failure included.
-                Some(Err(error)) => break (false, Some(Err(error))),
+                        // A record has no place for trailers, and a response is not whole
+                        // without.
+                        Err(trailers) => break (false, Some(Ok(trailers))),
+                    },
+                    // It goes to the first caller as it is, failure included.
+                    Some(Err(error)) => break (false, Some(Err(error))),
+                }
+            };
+            let (status, headers) = (self.status().as_u16(), headers(&self));
+            if whole && more.is_empty() {
+                let stored = StoredResponse::new(status, &headers, &first);
+                *self.body_mut() = Body::from(first);
+                return (self, stored);
             }
-        };
-        if whole && more.is_empty() {
-            let stored = StoredResponse::new(status, &headers, &first);
-            return (Self::from_parts(parts, Body::from(first)), stored);
+            if !first.is_empty() {
+                more.insert(0, first);
+            }
+            let stored = if whole {
+                StoredResponse::new(status, &headers, &more.concat())
+            } else {
+                StoredResponse::tombstone(status, &headers)
+            };
+            let rest = std::mem::take(self.body_mut());
+            *self.body_mut() = Body::new(Resumed {
+                read: more.into_iter(),
+                last: last.map(Box::new),
+                rest,
+            });
+            (self, stored)
         }
-        if !first.is_empty() {
-            more.insert(0, first);
-        }
-        let stored = if whole {
-            StoredResponse::new(status, &headers, &more.concat())
-        } else {
-            StoredResponse::tombstone(status, &headers)
-        };
-        let body = Body::new(Resumed {
-            read: more.into_iter(),
-            last: last.map(Box::new),
-            rest: body,
-        });
-        (Self::from_parts(parts, body), stored)
     }
+}
+
+fn headers(response: &Response) -> Vec<(&str, &[u8])> {
+    let headers = response.headers().iter();
+    headers
+        .map(|(name, value)| (name.as_str(), value.as_bytes()))
+        .collect()
 }
 
 type ReadFrame = Result<Frame<Bytes>, axum::Error>;

@@ -85,7 +85,10 @@ impl Entry {
         let Some(entry) = slot.as_mut().filter(|entry| entry.key == run.key) else {
             return KeyFate::GivenUp;
         };
-        entry.runs.remove(&run.id);
+        if entry.runs.remove(&run.id).is_none() && outcome != RunOutcome::Uncertain {
+            // It was abandoned before: nobody learns what it ended with.
+            return KeyFate::Kept;
+        }
         match outcome {
             RunOutcome::Done => entry.uncertain = false,
             RunOutcome::Refused if !entry.uncertain => {}
@@ -101,11 +104,14 @@ impl Entry {
         KeyFate::GivenUp
     }
 
-    /// Strikes off a run as uncertain, if it is out.
-    pub fn abandon(&mut self, run: &str) {
-        if self.runs.remove(run).is_some() {
-            self.uncertain = true;
-            self.owed = true;
+    /// Strikes off a run as uncertain. If it has ended meanwhile, its caller does not know that,
+    /// and will ask again: a key that was given up comes back.
+    pub fn abandon(slot: &mut Option<Self>, run: &Run) {
+        let entry = slot.get_or_insert_with(|| Self::new(run.key.clone(), run.created));
+        if entry.key == run.key {
+            entry.runs.remove(&run.id);
+            entry.uncertain = true;
+            entry.owed = true;
         }
     }
 
@@ -257,14 +263,33 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_run_is_uncertain_once() {
+    fn a_dropped_run_is_uncertain() {
         let slot = &mut None;
         let dropped = begin(slot);
-        slot.as_mut().unwrap().abandon(&dropped.id);
+        Entry::abandon(slot, &dropped);
         let again = begin(slot);
         assert_eq!(again.key, dropped.key);
-        slot.as_mut().unwrap().abandon(&dropped.id);
         assert_eq!(Entry::end(slot, &again, Done), GivenUp);
+    }
+
+    #[test]
+    fn a_key_that_is_given_up_while_its_caller_goes_away_comes_back() {
+        let slot = &mut None;
+        let run = begin(slot);
+        assert_eq!(Entry::end(slot, &run, Done), GivenUp);
+        Entry::abandon(slot, &run);
+        let again = begin(slot);
+        assert_eq!(
+            again.key, run.key,
+            "its caller does not know that it is done"
+        );
+        assert_eq!(Entry::end(slot, &again, Done), GivenUp);
+
+        // And in the other order.
+        let run = begin(slot);
+        Entry::abandon(slot, &run);
+        assert_eq!(Entry::end(slot, &run, Done), Kept);
+        assert_eq!(begin(slot).key, run.key);
     }
 
     #[test]

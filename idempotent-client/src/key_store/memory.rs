@@ -77,11 +77,7 @@ impl KeyStore for MemoryKeyStore {
     }
 
     fn abandon(&self, name: &str, run: &Run) {
-        self.change(name, |slot| {
-            if let Some(entry) = slot {
-                entry.abandon(&run.id);
-            }
-        });
+        self.change(name, |slot| Entry::abandon(slot, run));
     }
 
     async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {

@@ -74,8 +74,10 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     ) -> Result<KeyFate, KeyStoreError>;
 
     /// Strikes off a run as uncertain, at the latest before the next verb of this process. It does
-    /// not block, because it is called where a future is dropped; for a run that is struck off
-    /// already it does nothing.
+    /// not block, because it is called where a future is dropped.
+    ///
+    /// That can be the future of [`end`](Self::end). Then its caller has not learned how the
+    /// operation ended and will ask again, so a key that was given up comes back.
     fn abandon(&self, name: &str, run: &Run);
 
     /// Forgets an operation whose caller has found out what became of it; the next run has a new

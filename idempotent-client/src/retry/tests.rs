@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::*;
-use crate::{MemoryKeyStore, RetryPolicy};
+use crate::{KeyFate, KeyStoreError, MemoryKeyStore, RetryPolicy, key_store::Run};
 
 /// What happens to one attempt.
 #[derive(Clone, Copy, Debug)]
@@ -273,6 +273,57 @@ async fn an_operation_that_is_dropped_keeps_its_key() {
     assert_eq!(script.keys()[0], *again.key());
     assert!(!again.is_certain(), "the dropped one may have done it");
     assert!(store.forget("invoice-4711").await.unwrap());
+}
+
+/// A store that is slow to say that it has done its part.
+#[derive(Debug, Default)]
+struct SlowToEnd(MemoryKeyStore);
+
+#[async_trait::async_trait]
+impl KeyStore for SlowToEnd {
+    async fn begin(
+        &self,
+        name: &str,
+        key: IdempotencyKey,
+        ttl: Duration,
+    ) -> Result<Run, KeyStoreError> {
+        self.0.begin(name, key, ttl).await
+    }
+
+    async fn end(
+        &self,
+        name: &str,
+        run: &Run,
+        outcome: RunOutcome,
+    ) -> Result<KeyFate, KeyStoreError> {
+        let fate = self.0.end(name, run, outcome).await;
+        sleep(Duration::from_secs(2)).await;
+        fate
+    }
+
+    fn abandon(&self, name: &str, run: &Run) {
+        self.0.abandon(name, run);
+    }
+
+    async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {
+        self.0.forget(name).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operation_that_is_dropped_while_it_ends_keeps_its_key() {
+    let retry = Retry::default().key_store(SlowToEnd::default());
+    let operation = Operation::named("invoice-4711");
+    let script = Script::new([Event::Answer(201)]);
+    let dropped = script.run(&retry, &operation);
+    assert!(timeout(Duration::from_secs(1), dropped).await.is_err());
+    // Its caller was not told that it is paid, and asks again.
+    let script_again = Script::new([Replay(201)]);
+    let (_, again) = script_again.run(&retry, &operation).await.unwrap();
+    assert_eq!(script.keys()[0], *again.key());
+    let script = Script::new([Event::Answer(201)]);
+    let (_, next) = script.run(&retry, &operation).await.unwrap();
+    assert_ne!(next.key(), again.key(), "now it was given up");
 }
 
 #[tokio::test(start_paused = true)]

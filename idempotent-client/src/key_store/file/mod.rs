@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
@@ -43,7 +43,15 @@ struct Inner {
     disk: Disk,
     session: Session,
     /// Runs whose future was dropped, and that are not struck off in the file yet.
-    abandoned: Mutex<Vec<(String, String)>>,
+    abandoned: Mutex<Vec<Abandoned>>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Abandoned {
+    name: String,
+    run: Run,
+    /// Whether anything may have been sent.
+    outcome: RunOutcome,
 }
 
 impl FileKeyStore {
@@ -95,14 +103,7 @@ impl Inner {
         name: &str,
         change: impl FnOnce(&mut Option<Entry>) -> Result<T, KeyStoreError>,
     ) -> Result<T, KeyStoreError> {
-        self.update(|entries| {
-            let mut slot = entries.remove(name);
-            let result = change(&mut slot);
-            if let Some(entry) = slot {
-                entries.insert(name.to_owned(), entry);
-            }
-            result
-        })
+        self.update(|entries| changed(entries, name, change))
     }
 
     /// One atomic step. What was left to be struck off is, first.
@@ -114,10 +115,11 @@ impl Inner {
             let before = locked.read()?;
             let mut entries = before.clone();
             let abandoned = self.abandoned().clone();
-            for (name, run) in &abandoned {
-                if let Some(entry) = entries.get_mut(name) {
-                    entry.abandon(run);
-                }
+            for Abandoned { name, run, outcome } in &abandoned {
+                changed(&mut entries, name, |slot| match outcome {
+                    RunOutcome::Uncertain => Entry::abandon(slot, run),
+                    outcome => _ = Entry::end(slot, run, *outcome),
+                });
             }
             let mut census = self.session.census(self.disk.path());
             for entry in entries.values_mut() {
@@ -132,15 +134,19 @@ impl Inner {
         })
     }
 
-    fn abandoned(&self) -> std::sync::MutexGuard<'_, Vec<(String, String)>> {
+    fn abandoned(&self) -> MutexGuard<'_, Vec<Abandoned>> {
         // Nothing panics half-way through a change.
         self.abandoned
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn abandon(self: &Arc<Self>, name: &str, run: &Run) {
-        self.abandoned().push((name.to_owned(), run.id.clone()));
+    fn abandon(self: &Arc<Self>, name: &str, run: &Run, outcome: RunOutcome) {
+        self.abandoned().push(Abandoned {
+            name: name.to_owned(),
+            run: run.clone(),
+            outcome,
+        });
         // For other processes; this one strikes it off before whatever it does next, and if it
         // ends first, all its runs are struck off.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
@@ -163,8 +169,7 @@ impl fmt::Debug for FileKeyStore {
     }
 }
 
-/// A run that was entered. Whoever wanted it may be gone: then nobody takes it, and it is
-/// abandoned.
+/// A run that was entered. Whoever wanted it may be gone: then nobody takes it, and nothing is sent.
 struct Entered {
     inner: Arc<Inner>,
     name: String,
@@ -174,7 +179,7 @@ struct Entered {
 impl Drop for Entered {
     fn drop(&mut self) {
         if let Some(run) = &self.run {
-            self.inner.abandon(&self.name, run);
+            self.inner.abandon(&self.name, run, RunOutcome::Refused);
         }
     }
 }
@@ -213,7 +218,7 @@ impl KeyStore for FileKeyStore {
     }
 
     fn abandon(&self, name: &str, run: &Run) {
-        self.inner.abandon(name, run);
+        self.inner.abandon(name, run, RunOutcome::Uncertain);
     }
 
     async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {
@@ -221,6 +226,19 @@ impl KeyStore for FileKeyStore {
         self.change(name, move |slot, _| Entry::forget(slot, &name_of_it))
             .await
     }
+}
+
+fn changed<T>(
+    entries: &mut BTreeMap<String, Entry>,
+    name: &str,
+    change: impl FnOnce(&mut Option<Entry>) -> T,
+) -> T {
+    let mut slot = entries.remove(name);
+    let result = change(&mut slot);
+    if let Some(entry) = slot {
+        entries.insert(name.to_owned(), entry);
+    }
+    result
 }
 
 /// Does what blocks where that is allowed, and goes on with a panic that happened there.

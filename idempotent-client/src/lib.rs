@@ -51,7 +51,7 @@
 //!
 //! [`Operation::named`] and a [`FileKeyStore`] keep the key of an operation from before its first
 //! attempt until its outcome is certain. Start the program again, run the operation by the same
-//! name, and it is the same operation. [`KeyStore`] tells what happens when several run it at once,
+//! name, and it is the same operation. [`key_store`] tells what happens when several run it at once,
 //! and when a key has become too old.
 //!
 //! ```

@@ -46,7 +46,7 @@ pub type ReqwestOperationError = OperationError<reqwest_middleware::Error>;
 ///
 /// * Requests with other methods go through untouched, unless they have an [`Operation`] as
 ///   extension, or [`method`](Self::method) named theirs.
-/// * An `Idempotency-Key` header that the request has is its key.
+/// * An `Idempotency-Key` header that the request has is its key, and is sent as it is.
 /// * A request whose body is a stream is refused before anything is sent.
 /// * A response is held until its body is whole, up to [`max_response`](Self::max_response), so
 ///   that one that breaks off half-way is asked for again. A longer one and an event stream
@@ -129,7 +129,7 @@ impl IdempotencyMiddleware {
 
     async fn run(
         &self,
-        mut request: Request,
+        request: Request,
         operation: &Operation,
         extensions: &Extensions,
         next: Next<'_>,
@@ -138,11 +138,13 @@ impl IdempotencyMiddleware {
         if request.try_clone().is_none() {
             return Err(OperationError::BodyNotRepeatable { operation: label });
         }
-        request.headers_mut().remove(IDEMPOTENCY_KEY);
         let attempt = |attempt: crate::Attempt| {
             let request = request.try_clone().map(|mut request| {
-                let key = attempt.header_value();
-                request.headers_mut().insert(IDEMPOTENCY_KEY, key);
+                // One of the caller's own is sent as it was written.
+                let headers = request.headers_mut();
+                headers
+                    .entry(IDEMPOTENCY_KEY)
+                    .or_insert_with(|| attempt.header_value());
                 request
             });
             // Each attempt starts with what the caller gave.

@@ -49,6 +49,9 @@ impl Operation {
     /// The name stands for what your user wants done **once**, such as `pay invoice-4711`. It
     /// must be another one for another account or another server that shares the store. It is
     /// shown in errors and logs.
+    ///
+    /// While its outcome is uncertain it must be the same request each time: with the same key
+    /// and another body a server answers 422 `key-reused`.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self(Identity::Named(name.into().into()))

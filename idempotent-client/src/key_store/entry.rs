@@ -23,7 +23,8 @@ pub struct Entry {
     key: IdempotencyKey,
     /// When the key was made, in milliseconds since 1970.
     created: u64,
-    /// Some run was left uncertain, and no certain outcome came since.
+    /// Some run was left uncertain, or the operation was done while others asked: a refusal is not
+    /// its outcome.
     uncertain: bool,
     /// Some caller was told to ask again, and no run has begun since that could be it.
     owed: bool,
@@ -52,14 +53,12 @@ impl Entry {
                 Ok(age) => *age < ttl,
                 Err(future) => future.duration() <= CLOCK_TOLERANCE,
             };
+            // What is certain has no entry: some run of this one is out, or was left uncertain.
             if !is_fresh {
-                if entry.is_unsettled() {
-                    return Err(KeyStoreError::Stale {
-                        name: name.to_owned(),
-                        age: age.unwrap_or_default(),
-                    });
-                }
-                *slot = None;
+                return Err(KeyStoreError::Stale {
+                    name: name.to_owned(),
+                    age: age.ok(),
+                });
             }
         }
         let entry = slot.get_or_insert_with(|| Self::new(key, now));
@@ -89,19 +88,26 @@ impl Entry {
             // It was abandoned before: nobody learns what it ended with.
             return KeyFate::Kept;
         }
+        let is_last = entry.runs.is_empty() && !entry.owed;
+        let is_given_up = match outcome {
+            RunOutcome::Done => is_last,
+            RunOutcome::Refused => is_last && !entry.uncertain,
+            RunOutcome::Uncertain => false,
+        };
+        if is_given_up {
+            *slot = None;
+            return KeyFate::GivenUp;
+        }
         match outcome {
-            RunOutcome::Done => entry.uncertain = false,
+            // It was done, and those who still ask must not take a refusal for the outcome.
+            RunOutcome::Done => entry.uncertain = true,
             RunOutcome::Refused if !entry.uncertain => {}
             RunOutcome::Refused | RunOutcome::Uncertain => {
                 entry.uncertain = true;
                 entry.owed = true;
             }
         }
-        if entry.is_unsettled() {
-            return KeyFate::Kept;
-        }
-        *slot = None;
-        KeyFate::GivenUp
+        KeyFate::Kept
     }
 
     /// Strikes off a run as uncertain. If it has ended meanwhile, its caller does not know that,
@@ -154,10 +160,6 @@ impl Entry {
         let created = UNIX_EPOCH.checked_add(Duration::from_millis(self.created));
         // A time that this machine cannot tell is as good as one in the future.
         created.unwrap_or_else(|| SystemTime::now() + Duration::from_hours(24 * 366))
-    }
-
-    fn is_unsettled(&self) -> bool {
-        self.uncertain || self.owed || !self.runs.is_empty()
     }
 }
 
@@ -250,6 +252,23 @@ mod tests {
             }
             let again = begin(slot);
             assert_eq!(again.key, paid.key);
+            assert_eq!(Entry::end(slot, &again, Done), GivenUp);
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_nothing_about_a_run_beside_it_that_was_done() {
+        for is_told_before in [true, false] {
+            let slot = &mut None;
+            let (done, other) = (begin(slot), begin(slot));
+            if is_told_before {
+                assert_eq!(Entry::end(slot, &other, Uncertain), Kept);
+            }
+            assert_eq!(Entry::end(slot, &done, Done), Kept);
+            let refused = if is_told_before { begin(slot) } else { other };
+            assert_eq!(Entry::end(slot, &refused, Refused), Kept);
+            let again = begin(slot);
+            assert_eq!(again.key, done.key);
             assert_eq!(Entry::end(slot, &again, Done), GivenUp);
         }
     }

@@ -127,15 +127,15 @@ pub enum KeyFate {
 pub enum KeyStoreError {
     /// The operation's last outcome is uncertain, and its key too old for the server to know it.
     #[error(
-        "the outcome of operation {name:?} is uncertain, and its key is {} hours old: the server \
-         may have forgotten it. Find out whether it was done, then `forget` the operation",
-        age.as_secs() / 3600
+        "the outcome of operation {name:?} is uncertain, and its key {}: the server may have \
+         forgotten it. Find out whether it was done, then `forget` the operation",
+        old(*age)
     )]
     Stale {
         /// The operation's name.
         name: String,
-        /// How old the key is; zero if the clock was set back since it was made.
-        age: Duration,
+        /// How old the key is; `None` if the clock says that it was made in the future.
+        age: Option<Duration>,
     },
     /// The operation is running, so its key cannot be forgotten.
     #[error("operation {name:?} is running; wait for its end before you `forget` it")]
@@ -169,4 +169,11 @@ pub enum KeyStoreError {
     /// A store of yours could not be asked.
     #[error("the key store cannot be asked")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+fn old(age: Option<Duration>) -> String {
+    match age {
+        Some(age) => format!("is {} minutes old", age.as_secs() / 60),
+        None => "is from the future, because the clock was set back".to_owned(),
+    }
 }

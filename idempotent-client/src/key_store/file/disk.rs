@@ -40,7 +40,10 @@ impl Disk {
         // Renaming over a link would replace the link.
         let path = match fs::canonicalize(&path) {
             Ok(path) => path,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => path,
+            // It is the same file when the program has gone to another folder.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::path::absolute(&path).map_err(|error| failed(&path, "opened", error))?
+            }
             Err(error) => return Err(failed(&path, "opened", error)),
         };
         let lock = private(OpenOptions::new().create(true).truncate(false))

@@ -241,7 +241,7 @@ fn changed<T>(
     result
 }
 
-/// Does what blocks where that is allowed, and goes on with a panic that happened there.
+/// Does what blocks where that is allowed.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static,
 ) -> Result<T, KeyStoreError> {

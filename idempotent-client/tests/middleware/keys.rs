@@ -10,7 +10,7 @@ use reqwest_middleware::{ClientWithMiddleware, RequestBuilder};
 
 use crate::{
     client, client_of, policy,
-    server::{Event, Server, answer},
+    server::{Event, Received, Server, answer},
 };
 
 fn pay(client: &ClientWithMiddleware, server: &Server) -> RequestBuilder {
@@ -44,7 +44,7 @@ async fn the_callers_own_key_is_sent() {
         assert_eq!(attempts.key().as_str(), "own-key");
     }
     let received = server.received();
-    let keys: Vec<_> = received.iter().map(|request| request.key()).collect();
+    let keys: Vec<_> = received.iter().map(Received::key).collect();
     assert_eq!(keys, ["own-key", "own-key", "\"own-key\""]);
 }
 

@@ -122,13 +122,11 @@ async fn run(
 }
 
 fn seed() -> u64 {
-    match std::env::var("FAULT_SEED") {
-        Ok(seed) => seed.parse().expect("FAULT_SEED is a number"),
-        Err(_) => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-            u64::from(now.subsec_nanos()) << 20 | u64::from(std::process::id())
-        }
+    if let Ok(seed) = std::env::var("FAULT_SEED") {
+        return seed.parse().expect("FAULT_SEED is a number");
     }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::from(now.subsec_nanos()) << 20 | u64::from(std::process::id())
 }
 
 /// Each is paid once, with the id that its client was told; nothing else is paid.

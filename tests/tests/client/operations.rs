@@ -169,9 +169,12 @@ impl Payer {
         } else {
             &self.in_memory
         };
-        let start = || match is_named {
-            true => Operation::named(&name),
-            false => Operation::new(),
+        let start = || {
+            if is_named {
+                Operation::named(&name)
+            } else {
+                Operation::new()
+            }
         };
         let mut operation = start();
         // A run in which nothing is lost comes long before that.
@@ -207,14 +210,12 @@ impl Payer {
             .with_extension(operation);
         self.tally.lock().unwrap().runs += 1;
         let sent = match patience {
-            None => request.send().await,
-            Some(patience) => match tokio::time::timeout(patience, request.send()).await {
-                Ok(sent) => sent,
-                Err(_) => {
-                    self.tally.lock().unwrap().dropped += 1;
-                    return Known::Dropped;
-                }
-            },
+            None => Ok(request.send().await),
+            Some(patience) => tokio::time::timeout(patience, request.send()).await,
+        };
+        let Ok(sent) = sent else {
+            self.tally.lock().unwrap().dropped += 1;
+            return Known::Dropped;
         };
         let known = match sent {
             Ok(response) => self.judge(caller, response).await,

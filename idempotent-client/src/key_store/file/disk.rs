@@ -36,15 +36,15 @@ pub(super) struct Locked<'a> {
 }
 
 impl Disk {
-    pub(super) fn open(path: PathBuf) -> Result<Self, KeyStoreError> {
+    pub(super) fn open(path: &Path) -> Result<Self, KeyStoreError> {
         // Renaming over a link would replace the link.
-        let path = match fs::canonicalize(&path) {
+        let path = match fs::canonicalize(path) {
             Ok(path) => path,
             // It is the same file when the program has gone to another folder.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::path::absolute(&path).map_err(|error| failed(&path, "opened", error))?
+                std::path::absolute(path).map_err(|error| failed(path, "opened", error))?
             }
-            Err(error) => return Err(failed(&path, "opened", error)),
+            Err(error) => return Err(failed(path, "opened", error)),
         };
         let lock = private(OpenOptions::new().create(true).truncate(false))
             .open(beside(&path, "lock"))

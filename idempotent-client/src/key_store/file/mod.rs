@@ -64,7 +64,7 @@ impl FileKeyStore {
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, KeyStoreError> {
         let path = path.as_ref().to_owned();
         blocking(move || {
-            let disk = Disk::open(path)?;
+            let disk = Disk::open(&path)?;
             let session = disk.locked(|locked| {
                 locked.read()?;
                 Session::start(disk.path())

@@ -28,8 +28,11 @@ use crate::{
 
 /// How many operations an application is asked for, and how many clients ask at the same time.
 const OPERATIONS: usize = 1000;
-const OPERATIONS_ON_A_DISK: usize = 400;
 const CLIENTS: usize = 48;
+
+/// A disk that others use too is slow, and clients that do not wait for it make it slower.
+const OPERATIONS_ON_A_DISK: usize = 200;
+const CLIENTS_ON_A_DISK: usize = 16;
 
 /// An application that runs, and what it needs.
 struct Application {
@@ -92,12 +95,16 @@ async fn run(
     weather: Weather,
 ) -> Report {
     let seed = seed();
+    let at_once = match store {
+        "memory" => CLIENTS,
+        _ => CLIENTS_ON_A_DISK,
+    };
     let application = Application::start(application, store);
     println!("{}: FAULT_SEED={seed}", application.name);
     let proxy = FaultProxy::before(application.address, weather, seed).await;
     let started = Instant::now();
     let tally = clients
-        .pay(proxy.address(), operations, CLIENTS, seed)
+        .pay(proxy.address(), operations, at_once, seed)
         .await;
     proxy.is_quiet().await;
     let took = started.elapsed();
@@ -111,7 +118,7 @@ async fn run(
         dropped,
     } = tally;
     println!(
-        "{}: {operations} operations by {CLIENTS} clients in {took:.1?}: {runs} runs ({uncertain} \
+        "{}: {operations} operations by {at_once} clients in {took:.1?}: {runs} runs ({uncertain} \
          ended uncertain, {dropped} dropped), {attempts} attempts, {replays} replays; payments \
          made {}, wanted {operations}\n  {:?}",
         application.name,
@@ -182,9 +189,9 @@ mod clients_that_are_wrong {
     };
 
     async fn pay_twice(clients: Clients, weather: Weather) {
-        let report = crate::run("axum-payments", "memory", 400, clients, weather).await;
-        assert_eq!(report.told.len(), 400);
-        assert!(report.ledger.len() > 400, "some are paid twice");
+        let report = crate::run("axum-payments", "memory", 200, clients, weather).await;
+        assert_eq!(report.told.len(), 200);
+        assert!(report.ledger.len() > 200, "some are paid twice");
         for payment in &report.told {
             assert!(report.ledger.contains(payment), "none is lost");
         }
@@ -199,8 +206,8 @@ mod clients_that_are_wrong {
     #[tokio::test(flavor = "multi_thread")]
     async fn the_real_one_beside_them() {
         let weather = proxy::LOST_AND_REFUSED;
-        let report = crate::run("axum-payments", "memory", 400, Clients::Real, weather).await;
-        assert_eq!(report.ledger.len(), 400);
+        let report = crate::run("axum-payments", "memory", 200, Clients::Real, weather).await;
+        assert_eq!(report.ledger.len(), 200);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -118,7 +118,7 @@ impl Clients {
 fn policy() -> RetryPolicy {
     RetryPolicy::default()
         .max_attempts(4)
-        .attempt_timeout(Duration::from_secs(1))
+        .attempt_timeout(Duration::from_secs(2))
         .intervals(Duration::from_millis(5), Duration::from_millis(100))
 }
 

@@ -156,7 +156,7 @@ impl FaultProxy {
             }
             Fault::Late => {
                 let answer = self.forward(request).await?;
-                sleep(self.some_time(1500)).await;
+                sleep(self.some_time(2500)).await;
                 answer
             }
             Fault::TwiceAtOnce => {

@@ -14,6 +14,7 @@ pub mod app;
 pub mod backend;
 pub mod client;
 pub mod database;
+pub mod example;
 pub mod handlers;
 pub mod logs;
 pub mod proxy;

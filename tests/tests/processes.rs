@@ -4,15 +4,16 @@
 #![allow(clippy::unwrap_used)]
 
 use std::{
-    io::{BufRead, BufReader},
     net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
+    process::{Child, Command},
     time::Duration,
 };
 
-use idempotent_tests::{Request, Response, soon};
+use idempotent_tests::{
+    Request, Response,
+    example::{self, built},
+    soon,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -68,24 +69,11 @@ impl Setup {
     fn start_by(&self, mut command: Command) -> Process {
         command
             .env("STORE", &self.store)
-            .env("LISTEN", "127.0.0.1:0")
-            .env("RUST_LOG", "off")
-            .envs(self.settings.iter().copied())
-            .stdout(Stdio::piped());
+            .envs(self.settings.iter().copied());
         if self.store.starts_with("redis") {
             command.env("LEDGER", self.folder.path().join("ledger.db"));
         }
-        let mut child = command.spawn().unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let address = lines
-            .find_map(|line| {
-                let line = line.unwrap();
-                let (_, rest) = line.split_once(" listens on http://")?;
-                rest.split(' ').next()?.parse().ok()
-            })
-            .expect("it says where it listens");
-        // Nobody reads on, and it does not mind.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (child, address) = example::start(command);
         Process { child, address }
     }
 }
@@ -125,25 +113,6 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The program, built as the tests are.
-fn built(application: &str) -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let folder = BUILT.get_or_init(|| {
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "-q", "--locked"])
-            .args((!cfg!(debug_assertions)).then_some("--release"))
-            .args(["-p", "axum-payments", "-p", "actix-payments"])
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
-            .status()
-            .unwrap();
-        assert!(built.success(), "the examples are built");
-        // This test is `<profile>/deps/<name>`.
-        let test = std::env::current_exe().unwrap();
-        test.ancestors().nth(2).unwrap().to_owned()
-    });
-    folder.join(application)
 }
 
 /// A caller that no other test and no earlier run has.

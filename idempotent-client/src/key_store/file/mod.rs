@@ -1,0 +1,260 @@
+//! Keys in a file.
+
+mod disk;
+mod session;
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+
+use self::{disk::Disk, session::Session};
+use super::{Entry, KeyFate, KeyStore, KeyStoreError, Run, RunOutcome};
+use crate::IdempotencyKey;
+
+/// Keeps keys in a JSON file, so that an operation that was under way when the program ended,
+/// however it ended, is resumed with the same key.
+///
+/// Several tasks and several processes of one machine may share the file: each change is made
+/// under a file lock, written to another file, flushed to the disk and renamed over the first. It
+/// is readable for its owner only. A named operation costs two such changes, some milliseconds
+/// each; they are made outside of the async threads.
+///
+/// Beside `keys.json` there are `keys.json.lock`, and for each process that has it open a file
+/// `keys.json.<id>.session`. That file is locked while the process lives, which is how others
+/// know whether a run is out or died. Do not put them on a network file system whose locks do not
+/// work.
+///
+/// A file that is damaged is an error that says what to do; nothing is sent then. A file that is
+/// missing is an empty one, so do not remove it while operations are uncertain.
+///
+/// Cloning gives another handle on the same store.
+#[derive(Clone)]
+pub struct FileKeyStore {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    disk: Disk,
+    session: Session,
+    /// Runs whose future was dropped, and that are not struck off in the file yet.
+    abandoned: Mutex<Vec<Abandoned>>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Abandoned {
+    name: String,
+    run: Run,
+    /// Whether anything may have been sent.
+    outcome: RunOutcome,
+}
+
+impl FileKeyStore {
+    /// Opens the store in this file, which is made when the first key is kept. Its folder must be
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyStoreError::Damaged`] or [`KeyStoreError::Io`].
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, KeyStoreError> {
+        let path = path.as_ref().to_owned();
+        blocking(move || {
+            let disk = Disk::open(&path)?;
+            let session = disk.locked(|locked| {
+                locked.read()?;
+                Session::start(disk.path())
+            })?;
+            Ok(Self {
+                inner: Arc::new(Inner {
+                    disk,
+                    session,
+                    abandoned: Mutex::default(),
+                }),
+            })
+        })
+        .await
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.inner.disk.path()
+    }
+
+    async fn change<T: Send + 'static>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Option<Entry>, &Inner) -> Result<T, KeyStoreError> + Send + 'static,
+    ) -> Result<T, KeyStoreError> {
+        let inner = Arc::clone(&self.inner);
+        let name = name.to_owned();
+        blocking(move || inner.change(&name, |slot| change(slot, &inner))).await
+    }
+}
+
+impl Inner {
+    fn change<T>(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Option<Entry>) -> Result<T, KeyStoreError>,
+    ) -> Result<T, KeyStoreError> {
+        self.update(|entries| changed(entries, name, change))
+    }
+
+    /// One atomic step. What was left to be struck off is, first.
+    fn update<T>(
+        &self,
+        update: impl FnOnce(&mut BTreeMap<String, Entry>) -> Result<T, KeyStoreError>,
+    ) -> Result<T, KeyStoreError> {
+        self.disk.locked(|locked| {
+            let before = locked.read()?;
+            let mut entries = before.clone();
+            let abandoned = self.abandoned().clone();
+            for Abandoned { name, run, outcome } in &abandoned {
+                changed(&mut entries, name, |slot| match outcome {
+                    RunOutcome::Uncertain => Entry::abandon(slot, run),
+                    outcome => _ = Entry::end(slot, run, *outcome),
+                });
+            }
+            let mut census = self.session.census(self.disk.path());
+            for entry in entries.values_mut() {
+                entry.bury(|session| census.is_dead(session));
+            }
+            let result = update(&mut entries)?;
+            if entries != before {
+                locked.write(&entries, self.session.id())?;
+            }
+            self.abandoned().retain(|run| !abandoned.contains(run));
+            Ok(result)
+        })
+    }
+
+    fn abandoned(&self) -> MutexGuard<'_, Vec<Abandoned>> {
+        // Nothing panics half-way through a change.
+        self.abandoned
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn abandon(self: &Arc<Self>, name: &str, run: &Run, outcome: RunOutcome) {
+        self.abandoned().push(Abandoned {
+            name: name.to_owned(),
+            run: run.clone(),
+            outcome,
+        });
+        // For other processes; this one strikes it off before whatever it does next, and if it
+        // ends first, all its runs are struck off.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            let inner = Arc::clone(self);
+            runtime.spawn_blocking(move || {
+                if let Err(error) = inner.update(|_| Ok(())) {
+                    tracing::warn!(%error, "a dropped operation is not struck off yet");
+                }
+            });
+        }
+    }
+}
+
+impl fmt::Debug for FileKeyStore {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("FileKeyStore")
+            .field("path", &self.path())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A run that was entered. Whoever wanted it may be gone: then nobody takes it, and nothing is sent.
+struct Entered {
+    inner: Arc<Inner>,
+    name: String,
+    run: Option<Run>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if let Some(run) = &self.run {
+            self.inner.abandon(&self.name, run, RunOutcome::Refused);
+        }
+    }
+}
+
+#[async_trait]
+impl KeyStore for FileKeyStore {
+    async fn begin(
+        &self,
+        name: &str,
+        key: IdempotencyKey,
+        ttl: Duration,
+    ) -> Result<Run, KeyStoreError> {
+        let inner = Arc::clone(&self.inner);
+        let name = name.to_owned();
+        let mut entered = blocking(move || {
+            let run = inner.change(&name, |slot| {
+                let session = inner.session.id();
+                Entry::begin(slot, &name, session, key, ttl, SystemTime::now())
+            })?;
+            let run = Some(run);
+            Ok(Entered { inner, name, run })
+        })
+        .await?;
+        Ok(entered.run.take().expect("it has just been entered"))
+    }
+
+    async fn end(
+        &self,
+        name: &str,
+        run: &Run,
+        outcome: RunOutcome,
+    ) -> Result<KeyFate, KeyStoreError> {
+        let run = run.clone();
+        self.change(name, move |slot, _| Ok(Entry::end(slot, &run, outcome)))
+            .await
+    }
+
+    fn abandon(&self, name: &str, run: &Run) {
+        self.inner.abandon(name, run, RunOutcome::Uncertain);
+    }
+
+    async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {
+        let name_of_it = name.to_owned();
+        self.change(name, move |slot, _| Entry::forget(slot, &name_of_it))
+            .await
+    }
+}
+
+fn changed<T>(
+    entries: &mut BTreeMap<String, Entry>,
+    name: &str,
+    change: impl FnOnce(&mut Option<Entry>) -> T,
+) -> T {
+    let mut slot = entries.remove(name);
+    let result = change(&mut slot);
+    if let Some(entry) = slot {
+        entries.insert(name.to_owned(), entry);
+    }
+    result
+}
+
+/// Does what blocks where that is allowed.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, KeyStoreError> + Send + 'static,
+) -> Result<T, KeyStoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(KeyStoreError::Unavailable(error.into())),
+    }
+}
+
+/// `keys.json` and `lock` make `keys.json.lock`.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".");
+    name.push(suffix);
+    name.into()
+}

@@ -1,0 +1,179 @@
+//! Where the keys of named operations are kept while their outcome is uncertain.
+//!
+//! # When a key is given up
+//!
+//! A named operation's key is in the store from before its first request until its outcome is
+//! certain. Every call that runs the operation is a **run**. A run is entered, durably, before it
+//! sends anything, and struck off with what it ended with; one whose process died, or whose future
+//! was dropped, counts as ended uncertainly. Then:
+//!
+//! * [`RunOutcome::Done`] gives the key up. If other runs of the same operation are out, or some
+//!   run that was out at the same time ended uncertainly, and its caller will therefore ask again,
+//!   the key stays until the last of them has its answer, which will be a replay. So nobody
+//!   starts over who was told to ask again.
+//! * [`RunOutcome::Refused`] gives the key up only if no run was left uncertain. A 401 says nothing
+//!   about the payment of yesterday's attempt: the server looks at credentials first.
+//! * [`RunOutcome::Uncertain`] keeps the key.
+//!
+//! # Expired keys
+//!
+//! A server forgets keys too, after 24 hours for instance. A key that is older than the client's
+//! `key_ttl` is not sent again: the server might take it for a new one and do the operation a
+//! second time. Nor is it replaced, which would do the same. The operation fails with
+//! [`KeyStoreError::Stale`], its caller finds out what became of it, from the list of payments for
+//! instance, and says [`KeyStore::forget`]. The store never forgets by itself.
+
+mod entry;
+mod file;
+mod memory;
+
+use std::{
+    error::Error,
+    fmt, io,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+
+pub use self::{entry::Entry, file::FileKeyStore, memory::MemoryKeyStore};
+use crate::IdempotencyKey;
+
+/// Keeps the keys of named operations. Each verb is one atomic step, also between processes that
+/// share the store; [`Entry`] has what happens in it, so that a store of yours reads an entry,
+/// calls one function and writes the entry, in one transaction.
+#[async_trait]
+pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
+    /// Enters a run of the operation, with the key that is there, or with this one if none is. It
+    /// must be durable when this returns: the caller sends the request next.
+    ///
+    /// If this future is dropped, a run that was entered all the same must be
+    /// [abandoned](Self::abandon).
+    ///
+    /// # Errors
+    ///
+    /// [`KeyStoreError::Stale`] for a key that is older than `ttl` and whose outcome is uncertain;
+    /// others when the store cannot be asked. Nothing is sent then.
+    async fn begin(
+        &self,
+        name: &str,
+        key: IdempotencyKey,
+        ttl: Duration,
+    ) -> Result<Run, KeyStoreError>;
+
+    /// Strikes off a run, and gives the key up if its outcome allows that.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be asked. The run is abandoned then, and the key stays.
+    async fn end(
+        &self,
+        name: &str,
+        run: &Run,
+        outcome: RunOutcome,
+    ) -> Result<KeyFate, KeyStoreError>;
+
+    /// Strikes off a run as uncertain, at the latest before the next verb of this process. It does
+    /// not block, because it is called where a future is dropped.
+    ///
+    /// That can be the future of [`end`](Self::end). Then its caller has not learned how the
+    /// operation ended and will ask again, so a key that was given up comes back.
+    fn abandon(&self, name: &str, run: &Run);
+
+    /// Forgets an operation whose caller has found out what became of it; the next run has a new
+    /// key. Says whether there was something to forget.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyStoreError::Running`] while a run is out; others when the store cannot be asked.
+    async fn forget(&self, name: &str) -> Result<bool, KeyStoreError>;
+}
+
+/// One call that runs a named operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Run {
+    /// Tells runs apart.
+    pub id: String,
+    /// The operation's key.
+    pub key: IdempotencyKey,
+    /// When the key was made.
+    pub created: SystemTime,
+}
+
+/// What a run ended with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunOutcome {
+    /// The operation's outcome is known.
+    Done,
+    /// No attempt of this run did anything.
+    Refused,
+    /// An attempt of this run may have done it.
+    Uncertain,
+}
+
+/// What became of a key at the end of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyFate {
+    /// The next run has a new key.
+    GivenUp,
+    /// The next run has the same key.
+    Kept,
+}
+
+/// Why a key store could not do its part.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyStoreError {
+    /// The operation's last outcome is uncertain, and its key too old for the server to know it.
+    #[error(
+        "the outcome of operation {name:?} is uncertain, and its key {}: the server may have \
+         forgotten it. Find out whether it was done, then `forget` the operation",
+        old(*age)
+    )]
+    Stale {
+        /// The operation's name.
+        name: String,
+        /// How old the key is; `None` if the clock says that it was made in the future.
+        age: Option<Duration>,
+    },
+    /// The operation is running, so its key cannot be forgotten.
+    #[error("operation {name:?} is running; wait for its end before you `forget` it")]
+    Running {
+        /// The operation's name.
+        name: String,
+    },
+    /// The file does not hold what was written to it.
+    #[error(
+        "the key store {} is damaged ({reason}). It says which operations may have been done. \
+         Restore it from a backup; or find out what became of the operations that were under way, \
+         and then remove it",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it; never what is in it.
+        reason: String,
+    },
+    /// The file could not be read or written.
+    #[error("the key store {} cannot be {verb}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried, such as `read`.
+        verb: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A store of yours could not be asked.
+    #[error("the key store cannot be asked")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+}
+
+fn old(age: Option<Duration>) -> String {
+    match age {
+        Some(age) => format!("is {} minutes old", age.as_secs() / 60),
+        None => "is from the future, because the clock was set back".to_owned(),
+    }
+}

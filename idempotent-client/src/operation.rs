@@ -1,0 +1,104 @@
+//! What is to be done once, however often it is sent.
+
+use std::fmt;
+
+use crate::IdempotencyKey;
+
+/// One logical operation, such as one payment: what must happen once.
+///
+/// With reqwest it goes with the request: `request.with_extension(Operation::named("invoice-4711"))`.
+/// A request without one is [`Operation::new`].
+///
+/// ```
+/// use idempotent_client::{IdempotencyKey, Operation};
+///
+/// // Safe to retry within one call.
+/// let payment = Operation::new();
+/// // Safe to retry also after the program was restarted: the key store remembers it by its name.
+/// let payment = Operation::named("invoice-4711");
+/// // A key that you keep yourself.
+/// let payment = Operation::with_key(IdempotencyKey::new("invoice-4711-attempt-1")?);
+/// # Ok::<_, idempotent_client::InvalidKey>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Operation(Identity);
+
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Identity {
+    Named(Box<str>),
+    Keyed {
+        key: IdempotencyKey,
+        /// Earlier attempts were left uncertain.
+        is_resumed: bool,
+    },
+}
+
+impl Operation {
+    /// An operation with a random key, which lives as long as the call.
+    ///
+    /// A clone of it is the same operation, with the same key.
+    #[must_use]
+    #[allow(clippy::new_without_default)] // Two defaults would not be equal.
+    pub fn new() -> Self {
+        Self::with_key(IdempotencyKey::random())
+    }
+
+    /// An operation that the [`KeyStore`](crate::KeyStore) remembers by this name until its
+    /// outcome is certain, also after the program was restarted.
+    ///
+    /// The name stands for what your user wants done **once**, such as `pay invoice-4711`. It
+    /// must be another one for another account or another server that shares the store. It is
+    /// shown in errors and logs.
+    ///
+    /// While its outcome is uncertain it must be the same request each time: with the same key
+    /// and another body a server answers 422 `key-reused`.
+    #[must_use]
+    pub fn named(name: impl Into<String>) -> Self {
+        Self(Identity::Named(name.into().into()))
+    }
+
+    /// An operation with a key of the caller's own, or with
+    /// [`IdempotencyKey::derived`]. No store is asked.
+    ///
+    /// It is taken for an operation that was never sent before. For one that was, and has an
+    /// uncertain outcome, say [`resume`](Self::resume).
+    #[must_use]
+    pub fn with_key(key: IdempotencyKey) -> Self {
+        let is_resumed = false;
+        Self(Identity::Keyed { key, is_resumed })
+    }
+
+    /// An operation without a name that was left uncertain, with the key that
+    /// [`OperationError::key`](crate::OperationError::key) or
+    /// [`Attempts::key`](crate::Attempts::key) told. Unlike that of [`with_key`](Self::with_key),
+    /// its outcome is not certain because an attempt of now is refused.
+    #[must_use]
+    pub fn resume(key: IdempotencyKey) -> Self {
+        let is_resumed = true;
+        Self(Identity::Keyed { key, is_resumed })
+    }
+
+    /// The name, if it has one.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        match &self.0 {
+            Identity::Named(name) => Some(name),
+            Identity::Keyed { .. } => None,
+        }
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Operation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut tuple = formatter.debug_tuple("Operation");
+        match &self.0 {
+            Identity::Named(name) => tuple.field(name),
+            Identity::Keyed { key, .. } => tuple.field(key),
+        };
+        tuple.finish()
+    }
+}

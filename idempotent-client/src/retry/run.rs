@@ -1,0 +1,157 @@
+//! One call that runs an operation, from before its first attempt to after its last.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{Answer, Retry};
+use crate::{
+    Attempts, Failure, IdempotencyKey, KeyFate, KeyStore, Operation, OperationError, RunOutcome,
+    key_store::Run, operation::Identity,
+};
+
+pub(super) struct ActiveRun {
+    label: String,
+    key: IdempotencyKey,
+    is_resumed: bool,
+    time_left: Duration,
+    entered: Option<Entered>,
+}
+
+/// A run that the store knows of. Dropped before it has ended, it is abandoned.
+struct Entered {
+    store: Arc<dyn KeyStore>,
+    name: String,
+    run: Run,
+    has_ended: bool,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.store.abandon(&self.name, &self.run);
+        }
+    }
+}
+
+impl ActiveRun {
+    pub(super) async fn begin<E>(
+        retry: &Retry,
+        label: String,
+        operation: &Operation,
+    ) -> Result<Self, OperationError<E>> {
+        let name = match operation.identity() {
+            Identity::Named(name) => name,
+            Identity::Keyed { key, is_resumed } => {
+                return Ok(Self {
+                    label,
+                    key: key.clone(),
+                    is_resumed: *is_resumed,
+                    time_left: Duration::MAX,
+                    entered: None,
+                });
+            }
+        };
+        let Some(store) = &retry.store else {
+            return Err(OperationError::NoKeyStore { operation: label });
+        };
+        let ttl = retry.key_ttl;
+        let run = match store.begin(name, IdempotencyKey::random(), ttl).await {
+            Ok(run) => run,
+            Err(source) => {
+                let operation = label;
+                return Err(OperationError::KeyStore { operation, source });
+            }
+        };
+        let age = SystemTime::now().duration_since(run.created);
+        Ok(Self {
+            label,
+            key: run.key.clone(),
+            is_resumed: false,
+            time_left: ttl.saturating_sub(age.unwrap_or_default()),
+            entered: Some(Entered {
+                store: Arc::clone(store),
+                name: name.to_string(),
+                run,
+                has_ended: false,
+            }),
+        })
+    }
+
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
+    pub(super) fn key(&self) -> &IdempotencyKey {
+        &self.key
+    }
+
+    /// Whether the caller knows of an attempt that was left uncertain.
+    pub(super) fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// For how long the key may still be sent.
+    pub(super) fn time_left(&self) -> Duration {
+        self.time_left
+    }
+
+    pub(super) async fn end<T, E>(
+        mut self,
+        count: u32,
+        outcome: RunOutcome,
+        answer: Result<Answer<T>, Failure<E>>,
+    ) -> Result<(T, Attempts), OperationError<E>> {
+        let fate = self.settle(outcome).await;
+        let mut attempts = Attempts {
+            is_named: self.entered.is_some(),
+            operation: self.label,
+            key: self.key,
+            count,
+            is_replay: false,
+            // A refusal is certain if the key was given up, that is if no other run may have done it.
+            is_certain: match outcome {
+                RunOutcome::Done => true,
+                RunOutcome::Refused => fate == KeyFate::GivenUp,
+                RunOutcome::Uncertain => false,
+            },
+            fate,
+        };
+        match answer {
+            Ok(answer) => {
+                attempts.is_replay = answer.is_replay;
+                Ok((answer.response, attempts))
+            }
+            Err(source) => Err(OperationError::Unanswered {
+                attempts: Box::new(attempts),
+                source,
+            }),
+        }
+    }
+
+    async fn settle(&mut self, outcome: RunOutcome) -> KeyFate {
+        let Some(entered) = &mut self.entered else {
+            return match outcome {
+                RunOutcome::Done | RunOutcome::Refused => KeyFate::GivenUp,
+                RunOutcome::Uncertain => KeyFate::Kept,
+            };
+        };
+        let ended = entered
+            .store
+            .end(&entered.name, &entered.run, outcome)
+            .await;
+        match ended {
+            Ok(fate) => {
+                entered.has_ended = true;
+                fate
+            }
+            Err(error) => {
+                // The answer is worth more than the store. The key stays, which is safe.
+                let operation = &self.label;
+                tracing::warn!(%error, operation, "a key is kept that may be done with");
+                KeyFate::Kept
+            }
+        }
+    }
+}

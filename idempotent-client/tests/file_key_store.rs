@@ -1,0 +1,289 @@
+//! Keys in a file: several tasks, several processes, damage.
+
+#![allow(clippy::unwrap_used)]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use idempotent_client::{
+    FileKeyStore, IdempotencyKey, KeyFate, KeyStore as _, KeyStoreError, RunOutcome, key_store::Run,
+};
+use tempfile::TempDir;
+
+const TTL: Duration = Duration::from_hours(1);
+
+/// Tells a process of this test which store to use.
+const STORE: &str = "KEY_STORE_OF_ANOTHER_PROCESS";
+
+struct Place {
+    folder: TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("keys.json")
+    }
+
+    async fn open(&self) -> FileKeyStore {
+        FileKeyStore::open(self.path()).await.unwrap()
+    }
+
+    fn files(&self) -> Vec<String> {
+        let files = fs::read_dir(self.folder.path()).unwrap();
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<_> = names.collect();
+        names.sort();
+        names
+    }
+}
+
+async fn begin(store: &FileKeyStore, name: &str) -> Run {
+    let begun = store.begin(name, IdempotencyKey::random(), TTL).await;
+    begun.unwrap()
+}
+
+async fn end(store: &FileKeyStore, run: &Run, outcome: RunOutcome) -> KeyFate {
+    store.end("pay", run, outcome).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_run_is_in_the_file_before_anything_is_sent() {
+    let place = Place::new();
+    let store = place.open().await;
+    let run = begin(&store, "pay").await;
+    let written = fs::read_to_string(place.path()).unwrap();
+    assert!(written.contains(run.key.as_str()));
+    assert_eq!(end(&store, &run, RunOutcome::Done).await, KeyFate::GivenUp);
+    let written = fs::read_to_string(place.path()).unwrap();
+    assert!(!written.contains(run.key.as_str()));
+    assert!(!format!("{store:?} {run:?}").contains(run.key.as_str()));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let place = Place::new();
+    let store = place.open().await;
+    begin(&store, "pay").await;
+    for name in place.files() {
+        let file = fs::metadata(place.folder.path().join(&name)).unwrap();
+        assert_eq!(file.permissions().mode() & 0o777, 0o600, "{name}");
+    }
+    // Also if it was otherwise before.
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o644)).unwrap();
+    begin(&store, "pay").await;
+    let file = fs::metadata(place.path()).unwrap();
+    assert_eq!(file.permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn a_key_outlives_its_store() {
+    let place = Place::new();
+    let store = place.open().await;
+    let first = begin(&store, "pay").await;
+    let fate = end(&store, &first, RunOutcome::Uncertain).await;
+    assert_eq!(fate, KeyFate::Kept);
+    drop(store);
+    let store = place.open().await;
+    let again = begin(&store, "pay").await;
+    assert_eq!(again.key, first.key);
+    assert_eq!(
+        end(&store, &again, RunOutcome::Done).await,
+        KeyFate::GivenUp
+    );
+    drop(store);
+    assert_eq!(place.files(), ["keys.json", "keys.json.lock"]);
+}
+
+#[tokio::test]
+async fn many_tasks_with_two_handles_get_one_key() {
+    let place = Place::new();
+    let stores = [place.open().await, place.open().await];
+    let begun = (0..20).map(|number| {
+        let store = stores[number % 2].clone();
+        tokio::spawn(async move { begin(&store, "pay").await })
+    });
+    let mut runs = Vec::new();
+    for begun in begun.collect::<Vec<_>>() {
+        runs.push(begun.await.unwrap());
+    }
+    assert!(runs.iter().all(|run| run.key == runs[0].key));
+    for (number, run) in runs.iter().enumerate() {
+        let fate = end(&stores[(number + 1) % 2], run, RunOutcome::Done).await;
+        let expected = if number == 19 {
+            KeyFate::GivenUp
+        } else {
+            KeyFate::Kept
+        };
+        assert_eq!(fate, expected, "the last gives it up");
+    }
+}
+
+#[tokio::test]
+async fn what_is_dropped_is_uncertain_for_this_and_for_other_handles() {
+    let place = Place::new();
+    let (here, there) = (place.open().await, place.open().await);
+    let run = begin(&here, "pay").await;
+    here.abandon("pay", &run);
+    let again = begin(&here, "pay").await;
+    assert_eq!(again.key, run.key);
+    assert_eq!(end(&here, &again, RunOutcome::Refused).await, KeyFate::Kept);
+    let again = begin(&there, "pay").await;
+    assert_eq!(again.key, run.key);
+    assert_eq!(
+        end(&there, &again, RunOutcome::Done).await,
+        KeyFate::GivenUp
+    );
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_waited_for_gives_nothing_up() {
+    let place = Place::new();
+    let store = place.open().await;
+    let run = begin(&store, "pay").await;
+    // It is done in the file, and its caller is gone before it knows.
+    end(&store, &run, RunOutcome::Done).await;
+    store.abandon("pay", &run);
+    let again = begin(&store, "pay").await;
+    assert_eq!(again.key, run.key);
+}
+
+#[tokio::test]
+async fn damage_is_told_and_nothing_is_replaced() {
+    let key = IdempotencyKey::random();
+    let unknown = format!(
+        r#"{{"version":2,"operations":{{"pay":{{"key":"{}"}}}}}}"#,
+        key.as_str()
+    );
+    for damaged in [
+        "",
+        "{",
+        "[]",
+        &unknown,
+        r#"{"version":1,"operations":{"a":{"key":"k"}}}"#,
+    ] {
+        let place = Place::new();
+        let store = place.open().await;
+        fs::write(place.path(), damaged).unwrap();
+        let errors = [
+            store.begin("pay", key.clone(), TTL).await.unwrap_err(),
+            FileKeyStore::open(place.path()).await.unwrap_err(),
+            store.forget("pay").await.unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, KeyStoreError::Damaged { .. }), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("Restore it from a backup"), "{text}");
+            assert!(!text.contains(key.as_str()), "{text}");
+        }
+        assert_eq!(fs::read_to_string(place.path()).unwrap(), damaged);
+    }
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_there_is_told() {
+    let place = Place::new();
+    let path = place.folder.path().join("missing/keys.json");
+    let error = FileKeyStore::open(&path).await.unwrap_err();
+    assert!(matches!(error, KeyStoreError::Io { .. }), "{error}");
+    assert!(error.to_string().contains("missing/keys.json"), "{error}");
+}
+
+#[tokio::test]
+async fn what_runs_is_not_forgotten_and_what_is_uncertain_can_be() {
+    let place = Place::new();
+    let (here, there) = (place.open().await, place.open().await);
+    let run = begin(&here, "pay").await;
+    let error = there.forget("pay").await.unwrap_err();
+    assert!(matches!(error, KeyStoreError::Running { .. }), "{error}");
+    end(&here, &run, RunOutcome::Uncertain).await;
+    assert!(there.forget("pay").await.unwrap());
+    assert!(!there.forget("pay").await.unwrap());
+    assert_ne!(begin(&here, "pay").await.key, run.key);
+}
+
+/// Another process, which is this test's own program with one test that begins runs.
+fn another_process(store: &Path) -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "of_another_process", "--ignored", "--nocapture"])
+        .env(STORE, store)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+fn says(child: &mut Child, what: &str) {
+    use std::io::{BufRead as _, BufReader};
+
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let said = lines.any(|line| line.unwrap().contains(what));
+    assert!(said, "the other process says {what}");
+}
+
+#[tokio::test]
+#[ignore = "is what another process of these tests does"]
+async fn of_another_process() {
+    let Ok(path) = std::env::var(STORE) else {
+        return;
+    };
+    let store = FileKeyStore::open(path).await.unwrap();
+    for number in 0..50 {
+        let run = begin(&store, &format!("of one {number}")).await;
+        let name = format!("of one {number}");
+        store.end(&name, &run, RunOutcome::Uncertain).await.unwrap();
+    }
+    begin(&store, "pay").await;
+    println!("a run is out");
+    // Until it is killed, or whoever started it is gone.
+    std::io::stdin().lines().for_each(drop);
+}
+
+#[tokio::test]
+async fn processes_share_the_file_and_one_that_dies_leaves_its_run_uncertain() {
+    let place = Place::new();
+    let store = place.open().await;
+    let mut others = [
+        another_process(&place.path()),
+        another_process(&place.path()),
+    ];
+    for other in &mut others {
+        says(other, "a run is out");
+    }
+    let content = fs::read_to_string(place.path()).unwrap();
+    assert_eq!(content.matches("of one").count(), 50, "no change was lost");
+
+    let own = begin(&store, "pay").await;
+    assert_eq!(end(&store, &own, RunOutcome::Done).await, KeyFate::Kept);
+    let error = store.forget("pay").await.unwrap_err();
+    assert!(matches!(error, KeyStoreError::Running { .. }), "{error}");
+    for mut other in others {
+        other.kill().unwrap();
+        other.wait().unwrap();
+    }
+    let again = begin(&store, "pay").await;
+    assert_eq!(again.key, own.key, "the one that was killed does not know");
+    assert_eq!(
+        end(&store, &again, RunOutcome::Refused).await,
+        KeyFate::Kept
+    );
+    let again = begin(&store, "pay").await;
+    assert_eq!(
+        end(&store, &again, RunOutcome::Done).await,
+        KeyFate::GivenUp
+    );
+    let sessions = place.files().into_iter();
+    let sessions = sessions.filter(|name| name.ends_with(".session"));
+    assert_eq!(sessions.count(), 1, "those of the dead are gone");
+}

@@ -36,13 +36,12 @@ export class Flight {
    * @param {Promise<Landing<T>>} operation
    */
   begin(operation) {
-    this.ended = operation.then(
-      (landing) => this.#land(landing),
-      (error) => {
+    this.ended = operation
+      .then((landing) => this.#land(landing))
+      .catch((error) => {
         this.open = false;
         for (const waiter of this.#waiters) waiter.fail(error);
-      },
-    );
+      });
   }
 
   /**
@@ -67,13 +66,14 @@ export class Flight {
     this.open = false;
     const waiters = [...this.#waiters];
     const shares = share(waiters.length);
+    // Nothing is left to abort, unless bodies are still being received.
+    if (!streaming) this.#waiters.clear();
     waiters.forEach((waiter, at) => waiter.give(shares[at], streaming));
   }
 
   /** @param {Waiter<T>} waiter @param {unknown} reason */
   #left(waiter, reason) {
-    this.#waiters.delete(waiter);
-    if (this.#waiters.size === 0) this.abort(reason);
+    if (this.#waiters.delete(waiter) && this.#waiters.size === 0) this.abort(reason);
   }
 }
 
@@ -102,7 +102,7 @@ class Waiter {
   constructor(resolve, reject, signals, left) {
     this.#resolve = resolve;
     this.#reject = reject;
-    this.#signals = signals.filter((signal) => signal instanceof AbortSignal);
+    this.#signals = /** @type {AbortSignal[]} */ (signals.filter(Boolean));
     /** @param {unknown} reason */
     this.leave = (reason) => {
       this.#detach();

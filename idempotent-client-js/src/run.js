@@ -12,7 +12,7 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @property {(key: string, signal: AbortSignal) => Promise<Received<T>>} send rejects when there
  *   was no answer
  * @property {(error: unknown) => boolean} hopeless whether such an error would only come again
- * @property {(received: Received<T>, info: import('./index.js').IdempotencyInfo, callers: number) => T[]} share
+ * @property {(received: Received<T>, info: import('./index.js').IdempotencyInfo, callers: number) => any[]} share
  *   one result for each caller; may throw what callers are to be rejected with
  */
 
@@ -46,7 +46,7 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @param {Operation} operation
  * @param {Exchange<T>} exchange
  * @param {Promise<void>} before an operation that must have ended first
- * @returns {Promise<import('./flight.js').Landing<T>>}
+ * @returns {Promise<import('./flight.js').Landing<any>>}
  */
 export async function run(operation, exchange, before) {
   const { action, storage, settings, flight, emit } = operation;
@@ -70,7 +70,7 @@ export async function run(operation, exchange, before) {
  * @param {Operation} operation
  * @param {Exchange<T>} exchange
  * @param {() => number} remaining milliseconds
- * @returns {Promise<import('./flight.js').Landing<T>>}
+ * @returns {Promise<import('./flight.js').Landing<any>>}
  */
 async function attempts(operation, exchange, remaining) {
   const { settings, flight, emit } = operation;
@@ -78,7 +78,7 @@ async function attempts(operation, exchange, remaining) {
   const { key } = entry;
   for (let attempt = 1; ; attempt += 1) {
     // Stored before it is sent, so that it is known whatever happens to this page.
-    await unlessAborted(save(operation, { ...entry, uncertain: true }), flight.signal);
+    await keptIfAborted(operation, key, save(operation, { ...entry, uncertain: true }));
     emit('attempt', { key, attempt });
     const { received, error, verdict } = await sendOnce(operation, exchange, entry, attempt);
     entry.uncertain = verdict.uncertain;
@@ -124,7 +124,7 @@ async function attempts(operation, exchange, remaining) {
  * @returns {Promise<{
  *   received?: Received<T>,
  *   error?: unknown,
- *   verdict: import('./outcome.js').Verdict,
+ *   verdict: Pick<import('./outcome.js').Verdict, 'then' | 'uncertain'> & { reason: any },
  * }>}
  */
 async function sendOnce(operation, exchange, { key, uncertain }, attempt) {

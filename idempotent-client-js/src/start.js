@@ -29,13 +29,13 @@ export function flightsOf(storage) {
  * @param {string | undefined} parameters.callerKey
  * @param {(one: R, other: R) => Promise<string | undefined>} parameters.difference
  * @param {import('./run.js').Exchange<T>} parameters.exchange
- * @returns {Promise<T>}
+ * @returns {Promise<any>}
  */
 export async function start({ action, options, signals, request, callerKey, difference, exchange }) {
   checkAction(action);
   const settings = settingsFrom(options);
   const storage = openStorage(options.storage);
-  for (const signal of signals) signal?.throwIfAborted();
+  for (const signal of signals) if (signal?.aborted) throw signal.reason;
 
   const all = flightsOf(storage);
   const current = all.get(action);
@@ -47,7 +47,7 @@ export async function start({ action, options, signals, request, callerKey, diff
     return result;
   }
 
-  /** @type {Flight<T>} */
+  /** @type {Flight<any>} */
   const flight = new Flight(request);
   all.set(action, flight);
   const { outcome } = flight.join(signals);

@@ -54,7 +54,8 @@ function repeatable(instance, { signal: _, ...config }) {
       `${method} changes nothing and needs no key: was \`method: 'post'\` forgotten?`,
     );
   }
-  const data = isPlain(config.data) ? config.data : copyOf(config.data);
+  // What axios turns into JSON is left to it: numbers, objects of a class, arrays, plain objects.
+  const data = isBody(config.data) ? copyOf(config.data) : config.data;
   const headers = axios.AxiosHeaders.from(/** @type {any} */ (config.headers ?? {}));
   const key = headers.get('Idempotency-Key');
   return {
@@ -82,8 +83,8 @@ async function difference(one, other) {
 async function sameData(one, other) {
   if (Object.is(one, other)) return true;
   if (!isPlain(one) || !isPlain(other) || Array.isArray(one) !== Array.isArray(other)) {
-    if (one instanceof Date && other instanceof Date) return one.getTime() === other.getTime();
-    return sameBody(one, other);
+    if (isBody(one) || isBody(other)) return sameBody(one, other);
+    return JSON.stringify(one) === JSON.stringify(other);
   }
   const names = Object.keys(one);
   if (names.length !== Object.keys(other).length) return false;
@@ -93,9 +94,20 @@ async function sameData(one, other) {
   return true;
 }
 
-/** Whether axios makes the body of it. @param {unknown} data */
+/** Whether it is sent as it is. @param {any} data */
+function isBody(data) {
+  return (
+    typeof data === 'object' &&
+    data !== null &&
+    (ArrayBuffer.isView(data) ||
+      [ArrayBuffer, Blob, FormData, URLSearchParams].some((kind) => data instanceof kind) ||
+      typeof (data.getReader ?? data.pipe ?? data[Symbol.asyncIterator]) === 'function')
+  );
+}
+
+/** Whether axios makes the body out of its parts. @param {unknown} data */
 function isPlain(data) {
-  if (typeof data !== 'object' || data === null) return typeof data !== 'string';
+  if (typeof data !== 'object' || data === null) return false;
   return Array.isArray(data) || [null, Object.prototype].includes(Object.getPrototypeOf(data));
 }
 

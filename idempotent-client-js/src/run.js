@@ -210,7 +210,7 @@ function delayAfter(header, attempt, settings, remaining) {
   return delay < remaining ? delay : undefined;
 }
 
-/** @param {unknown} error */
+/** @param {any} error that of a timer here, of a signal of the caller's, or of axios */
 function isTimeout(error) {
-  return error instanceof DOMException && error.name === 'TimeoutError';
+  return error?.name === 'TimeoutError' || /^(ECONNABORTED|ETIMEDOUT)$/.test(error?.code);
 }

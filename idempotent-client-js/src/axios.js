@@ -54,7 +54,7 @@ function repeatable(instance, { signal: _, ...config }) {
       `${method} changes nothing and needs no key: was \`method: 'post'\` forgotten?`,
     );
   }
-  // What axios turns into JSON is left to it: numbers, objects of a class, arrays, plain objects.
+  // What axios turns into JSON is left to it.
   const data = isBody(config.data) ? copyOf(config.data) : config.data;
   const headers = axios.AxiosHeaders.from(/** @type {any} */ (config.headers ?? {}));
   const key = headers.get('Idempotency-Key');

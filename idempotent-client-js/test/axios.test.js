@@ -169,7 +169,7 @@ test('data is compared by what axios makes of it', async (t) => {
     (value) => new Payment(value),
     (value) => ({ at: new Date(value), list: [{ value }] }),
     (value) => new URLSearchParams({ value }),
-    (value) => value,
+    (value) => `text ${value}`,
   ];
   for (const kind of kinds) {
     const { held, open } = gate({});

@@ -155,10 +155,18 @@ function axiosExchange(instance, config) {
     share({ value: { value, error } }, info, callers) {
       const response = error === undefined ? value : /** @type {AxiosError} */ (error)?.response;
       if (typeof response === 'object' && response !== null && Object.isExtensible(response)) {
-        Object.defineProperty(response, 'idempotency', { value: Object.freeze(info) });
+        Object.defineProperty(response, 'idempotency', {
+          value: Object.freeze(info),
+          configurable: true,
+        });
       }
       if (error !== undefined) throw error;
       return Array(callers).fill(value);
+    },
+    discard({ value: { value, error } }) {
+      const body = value?.data ?? /** @type {AxiosError} */ (error)?.response?.data;
+      if (typeof body?.destroy === 'function') body.destroy();
+      else body?.cancel?.()?.catch(() => {});
     },
   };
 }
@@ -200,7 +208,7 @@ async function textOf(data) {
  */
 function redirected(instance, { request, config }) {
   const at = request?.responseURL ?? request?.res?.responseUrl;
-  if (!at || !URL.canParse(at)) return false;
+  if (!at) return false;
   const asked = new URL(instance.getUri(config), globalThis.location?.href ?? at);
   const came = new URL(at);
   asked.hash = came.hash = '';

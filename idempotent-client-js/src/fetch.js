@@ -21,7 +21,7 @@ export function fetchExchange(request, customFetch) {
       const response = await fetch(url, { ...init, headers, body, signal });
       if (signal.aborted) {
         // A `fetch` of the caller's that does not heed signals: nobody will read this.
-        response.body?.cancel().catch(() => {});
+        cancel(response.body);
         signal.throwIfAborted();
       }
       const ahead = await readAhead(response);
@@ -44,9 +44,14 @@ export function fetchExchange(request, customFetch) {
       while (responses.length < callers - 1) responses.push(value.clone());
       if (callers > 0) responses.push(value);
       return responses.map((response) =>
-        Object.defineProperty(response, 'idempotency', { value: Object.freeze({ ...info }) }),
+        Object.defineProperty(response, 'idempotency', {
+          value: Object.freeze({ ...info }),
+          // A `fetch` of the caller's may give the same response again.
+          configurable: true,
+        }),
       );
     },
+    discard: ({ value }) => cancel(value.body),
   };
 }
 
@@ -69,9 +74,14 @@ async function readAhead(response) {
     size += value.byteLength;
     if (size > READ_AHEAD) {
       // Ends this copy alone. Its promise waits for the other one, so it is not awaited.
-      reader.cancel().catch(() => {});
+      cancel(reader);
       return undefined;
     }
     text += decoder.decode(value, { stream: true });
   }
+}
+
+/** @param {{ cancel(): Promise<void> } | null} source */
+function cancel(source) {
+  source?.cancel().catch(() => {});
 }

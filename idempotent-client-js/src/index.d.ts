@@ -18,7 +18,7 @@
  * certain or it is time to stop.
  *
  * Calls for the same action that overlap in one page are one request: each caller gets a `Response`
- * of its own. Once it has ended, a new call is a new operation, with a new key if the outcome was
+ * of its own. (The options are the first caller's, but for each caller's own signal.) Once it has ended, a new call is a new operation, with a new key if the outcome was
  * certain: after "done" disable the button, or use a new action name for the next thing.
  *
  * Like `fetch` it resolves with whatever the server answered, errors too: when attempts or time

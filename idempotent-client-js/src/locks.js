@@ -25,12 +25,12 @@ export async function alone(action, signal, onWait, work) {
   if (!locks) return work();
   const name = lockName(action);
   let entered = false;
-  const request = locks.request(name, { signal }, () => {
-    entered = true;
-    return work();
-  });
-  isHeld(locks, name).then((held) => held && !entered && onWait());
   try {
+    const request = locks.request(name, { signal }, () => {
+      entered = true;
+      return work();
+    });
+    isHeld(locks, name).then((held) => held && !entered && onWait());
     return await request;
   } catch (error) {
     if (entered) throw error;

@@ -14,6 +14,7 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @property {(error: unknown) => boolean} hopeless whether such an error would only come again
  * @property {(received: Received<T>, info: import('./index.js').IdempotencyInfo, callers: number) => any[]} share
  *   one result for each caller; may throw what callers are to be rejected with
+ * @property {(received: Received<T>) => void} discard lets go of a body that nobody will read
  */
 
 /**
@@ -92,6 +93,7 @@ async function attempts(operation, exchange, remaining) {
         ? delayAfter(received?.retryAfter, attempt, settings, remaining())
         : undefined;
     if (delay !== undefined) {
+      if (received?.streaming) exchange.discard(received);
       emit('retry', { key, attempt: attempt + 1, delay, reason: verdict.reason });
       await keptIfAborted(operation, key, settings.sleep(delay, flight.signal));
       continue;

@@ -49,7 +49,6 @@ export async function start({ action, options, signals, request, callerKey, diff
 
   /** @type {Flight<any>} */
   const flight = new Flight(request);
-  all.set(action, flight);
   const { outcome } = flight.join(signals);
   const operation = {
     action,
@@ -61,6 +60,8 @@ export async function start({ action, options, signals, request, callerKey, diff
     emit,
     report: reporter(emit),
   };
+  // Nothing throws from here on: what is in the map has begun, and is taken out when it ends.
+  all.set(action, flight);
   flight.begin(run(operation, exchange, current?.ended ?? Promise.resolve()));
   flight.ended.then(() => {
     if (all.get(action) === flight) all.delete(action);

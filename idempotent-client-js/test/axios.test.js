@@ -138,9 +138,8 @@ test("an abort is axios's, and the key is kept", async (t) => {
 });
 
 test("time-outs are axios's", async (t) => {
-  const { server, payments } = await client(t, [hang], { timeout: 50 });
+  const { payments } = await client(t, [hang], { timeout: 50 });
   await assert.rejects(payments.request('pay', PAY), { name: 'AxiosError', code: 'ETIMEDOUT' });
-  assert.equal(server.requests.length, 1);
   const own = await client(t, [hang, {}]);
   assert.equal((await own.payments.request('pay', { ...PAY, timeout: 50 })).status, 201);
   assert.equal(own.seen.told('failed')[0].reason, 'timeout');

@@ -1,10 +1,9 @@
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import { test } from 'node:test';
 
 import { createClient, idempotentFetch } from '../src/index.js';
 import { observed, PAY } from './support/options.js';
-import { answer, gate, hang, lose, problem, serve } from './support/server.js';
+import { hang, lose, problem, serve } from './support/server.js';
 
 test('a lost response is sent for again with the same key', async (t) => {
   const server = await serve(t, [lose, { headers: { 'Idempotency-Replayed': 'true' }, body: '{"id":1}' }]);
@@ -130,8 +129,8 @@ test('a time-out ends all of it, and the key is kept', async (t) => {
   await assert.rejects(idempotentFetch('pay', server.url, PAY, seen.options), {
     name: 'TimeoutError',
   });
-  assert.equal(server.requests.length, 1);
-  assert.equal(seen.stored().key, server.keys()[0]);
+  assert.equal(seen.told('attempt').length, 1);
+  assert.equal(seen.stored().key, seen.told('attempt')[0].key);
   assert.deepEqual(seen.told('kept').map(({ reason }) => reason), ['timeout']);
 });
 
@@ -203,6 +202,37 @@ test('a body too large to be read ahead is whole', async (t) => {
   const server = await serve(t, [{ body }]);
   const response = await idempotentFetch('pay', server.url, PAY, observed().options);
   assert.equal((await response.text()).length, body.length);
+});
+
+test('a body that nobody will read does not hold its connection', async (t) => {
+  let closed;
+  const gone = new Promise((resolve) => (closed = resolve));
+  const endless = (_, response) => {
+    response.on('close', closed);
+    response.writeHead(503, { 'Content-Type': 'text/event-stream' });
+    response.write('data: 1\n\n');
+  };
+  const server = await serve(t, [endless, {}]);
+  assert.equal((await idempotentFetch('pay', server.url, PAY, observed().options)).status, 201);
+  await gone;
+});
+
+test('what goes wrong before the start leaves nothing behind', async (t) => {
+  const server = await serve(t, [{}]);
+  const seen = observed();
+  const broken = () => {
+    throw new Error('mistake');
+  };
+  await assert.rejects(idempotentFetch('pay', server.url, PAY, { ...seen.options, now: broken }), /mistake/);
+  await assert.rejects(idempotentFetch('pay', server.url, { ...PAY, signal: {} }, seen.options), TypeError);
+  assert.equal((await idempotentFetch('pay', server.url, PAY, seen.options)).status, 201);
+});
+
+test('a fetch may give the same response again', async () => {
+  const response = new Response(null, { status: 204 });
+  const { options } = observed({ fetch: async () => response });
+  await idempotentFetch('pay', 'http://pay.test', PAY, options);
+  assert.equal(await idempotentFetch('pay', 'http://pay.test', PAY, options), response);
 });
 
 test('a read-ahead body outlives an abort that comes too late', async (t) => {

@@ -3,7 +3,7 @@ import { afterEach, test } from 'node:test';
 
 import { forget, idempotentFetch, pending } from '../src/index.js';
 import { observed, PAY } from './support/options.js';
-import { hang, lose, serve } from './support/server.js';
+import { lose, serve } from './support/server.js';
 
 const originals = ['sessionStorage', 'localStorage'].map((name) => [
   name,
@@ -137,7 +137,7 @@ test('an answer is told even if the store does not answer any more', async (t) =
     set: (name, value) => entries.set(name, value),
     delete: () => new Promise(() => {}),
   };
-  const seen = observed({ storage, timeout: 100 });
+  const seen = observed({ storage, timeout: 1000 });
   const response = await idempotentFetch('pay', server.url, PAY, seen.options);
   assert.equal(response.status, 201);
 });

@@ -1,5 +1,9 @@
 import assert from 'node:assert/strict';
+import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { after, before, beforeEach, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 
 import { observed, PAY } from './support/options.js';
 import { gate, lose, serve } from './support/server.js';
@@ -45,6 +49,7 @@ class Locks {
 const descriptor = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
 const setLocks = (locks) =>
   Object.defineProperty(globalThis, 'navigator', { value: { locks }, configurable: true });
+const folders = [];
 let tabs;
 before(async () => {
   // Each import is a page of its own: nothing is shared but the store and the locks.
@@ -54,15 +59,13 @@ beforeEach(() => setLocks(new Locks()));
 after(() => {
   delete globalThis.navigator;
   if (descriptor) Object.defineProperty(globalThis, 'navigator', descriptor);
+  return Promise.all(folders.map((folder) => rm(folder, { recursive: true })));
 });
 
-/** A copy of the modules, by way of a link with another name. */
+/** Modules of its own, from a copy of the files. */
 async function load(tab) {
-  const { mkdtemp, cp } = await import('node:fs/promises');
-  const { tmpdir } = await import('node:os');
-  const { join } = await import('node:path');
-  const { pathToFileURL } = await import('node:url');
   const folder = await mkdtemp(join(tmpdir(), `tab-${tab}-`));
+  folders.push(folder);
   await cp(new URL('../src', import.meta.url), folder, { recursive: true });
   await cp(new URL('../package.json', import.meta.url), join(folder, 'package.json'));
   return import(pathToFileURL(join(folder, 'index.js')).href);
@@ -144,7 +147,11 @@ test('it goes on without locks where they are kept from the page', async (t) => 
   const refused = async () => {
     throw new DOMException('denied', 'SecurityError');
   };
-  for (const locks of [undefined, { request: refused, query: refused }]) {
+  const thrown = () => {
+    throw new TypeError('not here');
+  };
+  const kept = [refused, thrown].map((request) => ({ request, query: refused }));
+  for (const locks of [undefined, ...kept]) {
     setLocks(locks);
     const server = await serve(t, [lose, {}]);
     const seen = observed();

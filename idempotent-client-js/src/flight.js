@@ -16,9 +16,6 @@ export class Flight {
     this.open = true;
     /** Whether the application gave the key up meanwhile: then nothing more is stored of it. */
     this.forgotten = false;
-    /** Resolves, and never rejects, when the operation has come to its end.
-     * @type {Promise<void>} */
-    this.ended = Promise.resolve();
   }
 
   /** Aborted when nobody waits any more, or by `abort`. */
@@ -34,9 +31,10 @@ export class Flight {
 
   /**
    * @param {Promise<Landing<T>>} operation
+   * @returns {Promise<void>} resolves, and never rejects, when all who wait were told of its end
    */
   begin(operation) {
-    this.ended = operation
+    return operation
       .then((landing) => this.#land(landing))
       .catch((error) => {
         this.open = false;

@@ -121,7 +121,10 @@ export interface Options {
   sleep?: (delay: number, signal: AbortSignal) => Promise<void>;
 }
 
-/** A place for keys. Values are strings. Its functions may return promises. */
+/**
+ * A place for keys. Values are strings. Its functions may return promises, and have effect in the
+ * order in which they are called.
+ */
 export interface KeyStore {
   /** @returns the value, or `undefined` or `null` */
   get(name: string): string | null | undefined | PromiseLike<string | null | undefined>;

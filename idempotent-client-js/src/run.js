@@ -46,10 +46,9 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @template T
  * @param {Operation} operation
  * @param {Exchange<T>} exchange
- * @param {Promise<void>} before an operation that must have ended first
  * @returns {Promise<import('./flight.js').Landing<any>>}
  */
-export async function run(operation, exchange, before) {
+export async function run(operation, exchange) {
   const { action, storage, settings, flight, emit } = operation;
   const started = settings.elapsed();
   const remaining = () => settings.timeout - (settings.elapsed() - started);
@@ -57,7 +56,6 @@ export async function run(operation, exchange, before) {
     flight.abort(timeoutError(`no certain outcome of "${action}" within ${settings.timeout} ms`)),
   );
   try {
-    await unlessAborted(before, flight.signal);
     const work = () => attempts(operation, exchange, remaining);
     if (!storage.shared) return await work();
     return await alone(action, flight.signal, () => emit('waiting'), work);

@@ -132,7 +132,7 @@ test('when the last has gone the request is given up, and the key kept', async (
   assert.equal(new Set(server.keys()).size, 1);
 });
 
-test('a call right after an abort starts when what was aborted has ended', async (t) => {
+test('a call right after an abort is one of its own, with the same key', async (t) => {
   const server = await serve(t, [hang, { status: 500 }]);
   const slow = new Map();
   const turn = () => new Promise((resolve) => setImmediate(resolve));

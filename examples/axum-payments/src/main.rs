@@ -4,8 +4,8 @@
 //! has an effect (`payments.rs`, `orders.rs`), and in this file the runtime over a store, the
 //! layer that lets the handlers find it, and `drain` before the process ends.
 //!
-//! `cargo run -p axum-payments` starts it and says what to try: a page at `/`, on which payments are
-//! broken on purpose (`demonstration.rs`), and two commands. The environment says the rest:
+//! `cargo run -p axum-payments` starts it and says what to try: two commands, and a page at `/` on
+//! which payments are broken on purpose (`demonstration.rs`). The environment says the rest:
 //!
 //! | variable | what it sets | default |
 //! |---|---|---|

@@ -88,7 +88,7 @@ function lowerFirst(text) {
 export function said(side, charges) {
   if (!side.over) return 'Paying…';
   if (side.outcome === 'paid') {
-    const excess = charges > 1 ? ` ${dollars((charges - 1) * PRICE)} too much was taken.` : '';
+    const excess = charges > 1 ? ` ${dollars((charges - 1) * PRICE)} too much.` : '';
     return `The customer was told: paid.${excess}`;
   }
   if (side.recorded) {

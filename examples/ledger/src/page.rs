@@ -198,7 +198,10 @@ mod tests {
             for before in ["from ", "import ", "import("] {
                 for import in quoted_after(module.content, before) {
                     // Words of a comment that are quoted as well name no file.
-                    if !import.ends_with(".js") {
+                    if Path::new(import)
+                        .extension()
+                        .is_none_or(|kind| kind != "js")
+                    {
                         continue;
                     }
                     let path = resolved(module.path, import);

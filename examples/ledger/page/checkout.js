@@ -31,6 +31,7 @@ export class Checkout {
   #tell;
   #presses = 0;
   #underWay = 0;
+  #paid;
   #done;
 
   /**
@@ -67,8 +68,9 @@ export class Checkout {
       if (outcome.outcome === 'paid' || outcome.final) break;
     }
     this.#tell({ type: 'shown', outcome: outcome.outcome });
+    if (outcome.outcome === 'paid') this.#paid = outcome;
     this.#underWay -= 1;
-    if (this.#underWay === 0) this.#done(outcome);
+    if (this.#underWay === 0) this.#done(this.#paid ?? outcome);
   }
 
   #tellPress() {
@@ -76,14 +78,22 @@ export class Checkout {
     this.#presses += 1;
   }
 
-  /** `final`: pressing again would be of no use. */
+  /**
+   * How it ended. `recorded`: as a failure that the server keeps for this key; `final`: to press
+   * again would be of no use.
+   */
   async #pay() {
     try {
       const response = await this.#send();
       if (response.ok) return { outcome: 'paid', status: response.status };
-      // What the server has recorded it will repeat.
-      const recorded = response.headers.get('Idempotency-Replayed') === 'true';
-      return { outcome: 'failed', status: response.status, recorded, final: recorded };
+      const { reason, keyKept } = response.idempotency ?? {};
+      return {
+        outcome: keyKept === false ? 'refused' : 'failed',
+        status: response.status,
+        // What the server has recorded it will repeat.
+        recorded: reason === 'recorded-failure',
+        final: keyKept === false || reason === 'recorded-failure',
+      };
     } catch (error) {
       // The connection broke, or patience ended. Anything else is a mistake in this page.
       if (!(error instanceof TypeError) && error?.name !== 'TimeoutError') console.error(error);

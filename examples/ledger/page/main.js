@@ -59,7 +59,9 @@ function begin() {
 
 function summary(side) {
   const root = document.getElementById(side);
-  const [title, charged, told] = ['h2', '.charged', '.said'].map((part) => root.querySelector(part).textContent);
+  const [title, charged, told] = ['h2', '.charged', '.said'].map(
+    (part) => root.querySelector(part).textContent,
+  );
   return `${title}: ${charged}. ${told}`;
 }
 
@@ -79,7 +81,12 @@ function offerBreakages() {
   for (const { name, title, text, needs } of BREAKAGES) {
     const label = element('label', 'breakage');
     const radio = element('input');
-    Object.assign(radio, { type: 'radio', name: 'breakage', value: name, disabled: blocked[needs] ?? false });
+    Object.assign(radio, {
+      type: 'radio',
+      name: 'breakage',
+      value: name,
+      disabled: blocked[needs] ?? false,
+    });
     radio.checked = name === chosen && !radio.disabled;
     const description = element('span', '', text);
     description.id = `breakage-${name}`;

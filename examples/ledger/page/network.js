@@ -20,7 +20,8 @@ export function brokenFetch({ breakage, nextAttempt, tell, look }) {
     const attempt = nextAttempt();
     const request = new Request(input, init);
     if (attempt === 1) {
-      for (const [name, value] of Object.entries(breakage.headers ?? {})) request.headers.set(name, value);
+      for (const [name, value] of Object.entries(breakage.headers ?? {}))
+        request.headers.set(name, value);
     }
     tell({ type: 'sent', attempt, key: request.headers.get('Idempotency-Key') });
     const gaveUp = () => tell({ type: 'gave-up', attempt });
@@ -57,6 +58,9 @@ export function brokenFetch({ breakage, nextAttempt, tell, look }) {
 /** Why the server itself, and not the handler, answered. */
 async function problemCode(response) {
   if (!response.headers.get('Content-Type')?.startsWith('application/problem+json')) return null;
-  const problem = await response.clone().json().catch(() => null);
+  const problem = await response
+    .clone()
+    .json()
+    .catch(() => null);
   return problem?.code ?? null;
 }

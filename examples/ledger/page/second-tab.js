@@ -83,7 +83,15 @@ export function beSecondTab(local, order) {
       };
       const checkout = new Checkout(
         side,
-        { order, caller, breakage: breakage(setting.breakage), storage: 'local', attempts: 0, tell, look },
+        {
+          order,
+          caller,
+          breakage: breakage(setting.breakage),
+          storage: 'local',
+          attempts: 0,
+          tell,
+          look,
+        },
         finished,
       );
       void checkout.press();

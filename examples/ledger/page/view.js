@@ -36,7 +36,11 @@ export class SideView {
       setText(told, '');
       return;
     }
-    setText(charged, charges === undefined ? 'Not known' : times(charges), dollars((charges ?? 0) * PRICE));
+    setText(
+      charged,
+      charges === undefined ? 'Not known' : times(charges),
+      dollars((charges ?? 0) * PRICE),
+    );
     setText(told, said(side, charges ?? 0));
   }
 
@@ -51,7 +55,13 @@ export class SideView {
     this.#charges = 0;
     if (!run) {
       this.#list = undefined;
-      place.replaceChildren(element('p', 'empty', 'Nothing was sent yet. What the browser sends and the server answers will be drawn here.'));
+      place.replaceChildren(
+        element(
+          'p',
+          'empty',
+          'Nothing was sent yet. What the browser sends and the server answers will be drawn here.',
+        ),
+      );
       return;
     }
     const heads = element('p', 'lifelines');
@@ -83,13 +93,21 @@ export class SideView {
     const place = this.#root.querySelector('.ledger');
     const title = element('h3', '', 'The server’s ledger');
     if (!ledger) {
-      place.replaceChildren(title, element('p', 'empty', 'It cannot be asked: the server does not answer.'));
+      place.replaceChildren(
+        title,
+        element('p', 'empty', 'It cannot be asked: the server does not answer.'),
+      );
       return;
     }
-    const current = new Set((side?.events ?? []).filter(({ type }) => type === 'charged').map(({ id }) => id));
+    const current = new Set(
+      (side?.events ?? []).filter(({ type }) => type === 'charged').map(({ id }) => id),
+    );
     const rows = ledger.filter(({ id }) => current.has(id));
     if (rows.length === 0) {
-      title.append(' ', element('span', 'aside', ledger.length ? 'no row for this order' : 'no rows'));
+      title.append(
+        ' ',
+        element('span', 'aside', ledger.length ? 'no row for this order' : 'no rows'),
+      );
     }
     const list = element('ul', 'rows');
     for (const { id, amount } of rows) {

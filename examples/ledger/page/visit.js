@@ -168,7 +168,15 @@ export class Visit {
     await this.#elsewhere;
     if (run !== this.state.run) return;
     await this.look(side);
-    Object.assign(run.sides[side], { over: true, keyed: side === 'protected', ...outcome });
+    const keyed = side === 'protected';
+    const { status, recorded = false } = outcome;
+    Object.assign(run.sides[side], {
+      over: true,
+      keyed,
+      outcome: outcome.outcome,
+      status,
+      recorded,
+    });
     this.#change();
   }
 
@@ -230,7 +238,7 @@ function newCustomer() {
 
 /** Whether it is known how a side ended, so that pressing Pay again would be another order. */
 function certain({ over, outcome, recorded }) {
-  return over && (outcome === 'paid' || Boolean(recorded));
+  return over && (outcome === 'paid' || outcome === 'refused' || Boolean(recorded));
 }
 
 function random() {

@@ -97,7 +97,10 @@ export function said(side, charges) {
       'the key is kept and no retry can charge again.'
     );
   }
-  const reason = side.status ? `The server answered ${side.status}.` : 'The server does not answer.';
+  if (side.outcome === 'refused') return `The customer was told: refused, with a ${side.status}.`;
+  const reason = side.status
+    ? `The server answered ${side.status}.`
+    : 'The server does not answer.';
   return side.keyed
     ? `${reason} The key is kept: press Pay to go on with the same payment.`
     : `${reason} Whether it was paid is not known: press Pay to pay again.`;

@@ -22,7 +22,9 @@ export async function startApplication(binary, store, listen = '127.0.0.1:0') {
     address,
     /** What the server's own ledger says of a caller. */
     async entries(caller) {
-      const response = await fetch(`${address}/payments`, { headers: { Authorization: `Bearer ${caller}` } });
+      const response = await fetch(`${address}/payments`, {
+        headers: { Authorization: `Bearer ${caller}` },
+      });
       if (!response.ok) throw new Error(`GET /payments was answered ${response.status}`);
       return response.json();
     },

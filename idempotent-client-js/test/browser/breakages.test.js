@@ -11,7 +11,10 @@ const chromium = await findChromium();
 const scratch = await temporaryFolder();
 after(scratch.remove);
 
-for (const [name, variable] of [['axum', 'AXUM_PAYMENTS'], ['actix', 'ACTIX_PAYMENTS']]) {
+for (const [name, variable] of [
+  ['axum', 'AXUM_PAYMENTS'],
+  ['actix', 'ACTIX_PAYMENTS'],
+]) {
   const binary = process.env[variable];
   const skip = chromium.missing ?? (binary ? false : `${variable} names no application`);
   for (const store of ['memory', `sqlite:${join(scratch.folder, name)}.db`]) {
@@ -96,7 +99,9 @@ function breakages({ open, application, commitsTogether }) {
     await page.break('Double click');
     await page.assertCharged(application(), charged);
     assert.equal(page.sent.filter(({ side }) => side === 'protected').length, 1);
-    assert.ok((await page.steps('protected')).includes('Joins the payment under way, sends nothing'));
+    assert.ok(
+      (await page.steps('protected')).includes('Joins the payment under way, sends nothing'),
+    );
     await page.close();
   });
 
@@ -122,7 +127,10 @@ function breakages({ open, application, commitsTogether }) {
     await page.assertCharged(application(), charged);
     assert.equal(page.keys().size, 1, 'both tabs had one key');
     const steps = await page.steps('protected');
-    assert.ok(steps.some((step) => /waits for the other tab/i.test(step)), steps.join(' / '));
+    assert.ok(
+      steps.some((step) => /waits for the other tab/i.test(step)),
+      steps.join(' / '),
+    );
     await page.close();
   });
 

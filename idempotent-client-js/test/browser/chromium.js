@@ -26,7 +26,9 @@ export async function findChromium() {
     process.env.CHROMIUM ? [process.env.CHROMIUM] : CANDIDATES,
   );
   if (!executablePath) {
-    return { missing: `there is no Chromium at ${process.env.CHROMIUM ?? CANDIDATES.join(', ')}: CHROMIUM names it` };
+    return {
+      missing: `there is no Chromium at ${process.env.CHROMIUM ?? CANDIDATES.join(', ')}: CHROMIUM names it`,
+    };
   }
   return { launch: () => playwright.chromium.launch({ executablePath, args: FLAGS }) };
 }

@@ -32,7 +32,10 @@ export class Demonstration {
    *   `before`: runs in every page before its own scripts
    */
   static async open(browser, address, { before, asked = ASKED_FOR, ...options } = {}) {
-    const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
+    const context = await browser.newContext({
+      viewport: { width: 1280, height: 900 },
+      ...options,
+    });
     if (before) await context.addInitScript(before);
     const opened = new Demonstration(context, await context.newPage(), asked);
     await opened.page.goto(address);
@@ -83,7 +86,9 @@ export class Demonstration {
   }
 
   caller(side) {
-    const callers = new Set(this.sent.filter((sent) => sent.side === side).map(({ caller }) => caller));
+    const callers = new Set(
+      this.sent.filter((sent) => sent.side === side).map(({ caller }) => caller),
+    );
     assert.equal(callers.size, 1, `${side} pays as one caller: ${[...callers]}`);
     return [...callers][0];
   }
@@ -102,13 +107,19 @@ export class Demonstration {
 
   /** Asks the server what was charged, and sees that the page says the same. */
   async assertCharged(application, { protected: once, unprotected: often }) {
-    for (const [side, charges] of [['protected', once], ['unprotected', often]]) {
+    for (const [side, charges] of [
+      ['protected', once],
+      ['unprotected', often],
+    ]) {
       const entries = await application.entries(this.caller(side));
       const steps = (await this.steps(side)).join(' / ');
       assert.equal(entries.length, charges, `${side}, as the server has it: ${steps}`);
       assert.ok(entries.every(({ amount }) => amount === 4900));
       const [charged, amount] = await this.verdict(side);
-      assert.equal(charged, ['Not charged', 'Charged once', 'Charged twice'][charges] ?? `Charged ${charges} times`);
+      assert.equal(
+        charged,
+        ['Not charged', 'Charged once', 'Charged twice'][charges] ?? `Charged ${charges} times`,
+      );
       assert.equal(amount, `$${49 * charges}.00`);
       assert.equal(await this.page.locator(`#${side} .rows li`).count(), charges);
     }

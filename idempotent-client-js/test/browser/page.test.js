@@ -11,11 +11,12 @@ import { Demonstration } from './demonstration.js';
 const chromium = await findChromium();
 const scratch = await temporaryFolder();
 after(scratch.remove);
-const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8').catch(
-  () => undefined,
-);
+const axe = await axeSource().catch(() => undefined);
 
-for (const [name, variable] of [['axum', 'AXUM_PAYMENTS'], ['actix', 'ACTIX_PAYMENTS']]) {
+for (const [name, variable] of [
+  ['axum', 'AXUM_PAYMENTS'],
+  ['actix', 'ACTIX_PAYMENTS'],
+]) {
   const binary = process.env[variable];
   const skip = chromium.missing ?? (binary ? false : `${variable} names no application`);
   describe(`the page, served by ${name}`, { skip }, () => {
@@ -33,7 +34,10 @@ for (const [name, variable] of [['axum', 'AXUM_PAYMENTS'], ['actix', 'ACTIX_PAYM
 
     test('storage is blocked', async () => {
       const page = await open({ before: blockStorage });
-      assert.match(await page.page.locator('.notice').textContent(), /blocks storage .* kept in memory/);
+      assert.match(
+        await page.page.locator('.notice').textContent(),
+        /blocks storage .* kept in memory/,
+      );
       for (const needing of ['Reload', 'Two tabs']) {
         assert.ok(await page.page.getByRole('radio', { name: needing }).isDisabled());
       }
@@ -93,7 +97,10 @@ for (const [name, variable] of [['axum', 'AXUM_PAYMENTS'], ['actix', 'ACTIX_PAYM
     test('with the keyboard alone', async () => {
       const page = await open();
       const { keyboard } = page.page;
-      const focused = () => page.page.evaluate(() => document.activeElement.value || document.activeElement.textContent);
+      const focused = () =>
+        page.page.evaluate(
+          () => document.activeElement.value || document.activeElement.textContent,
+        );
       await keyboard.press('Tab');
       assert.equal(await focused(), 'Skip to the results');
       await keyboard.press('Tab');
@@ -120,7 +127,10 @@ for (const [name, variable] of [['axum', 'AXUM_PAYMENTS'], ['actix', 'ACTIX_PAYM
       const page = await open();
       await page.break('Lose the response');
       const told = await page.page.getByRole('status').textContent();
-      assert.match(told, /With a key: Charged once \$49\.00\..* Without a key: Charged twice \$98\.00\./);
+      assert.match(
+        told,
+        /With a key: Charged once \$49\.00\..* Without a key: Charged twice \$98\.00\./,
+      );
       await page.close();
     });
 
@@ -139,7 +149,11 @@ for (const [name, variable] of [['axum', 'AXUM_PAYMENTS'], ['actix', 'ACTIX_PAYM
       for (const width of [1280, 375]) {
         const missing = axe ? false : 'axe-core is not installed: `npm install`';
         test(`axe finds nothing, ${colorScheme}, ${width} wide`, { skip: missing }, async () => {
-          const options = { colorScheme, reducedMotion: 'reduce', viewport: { width, height: 800 } };
+          const options = {
+            colorScheme,
+            reducedMotion: 'reduce',
+            viewport: { width, height: 800 },
+          };
           const page = await open(options);
           assert.deepEqual(await violations(page.page), []);
           await page.break('Lose the response');
@@ -165,7 +179,10 @@ for (const [name, variable] of [['axum', 'AXUM_PAYMENTS'], ['actix', 'ACTIX_PAYM
       await first.stop();
       await page.break('Nothing');
       assert.match(await page.said('protected'), /does not answer\. The key is kept/);
-      assert.equal(await page.page.locator('#protected .charged span').first().textContent(), 'Not known');
+      assert.equal(
+        await page.page.locator('#protected .charged span').first().textContent(),
+        'Not known',
+      );
       assert.match(await page.page.locator('#protected .ledger').textContent(), /cannot be asked/);
 
       const again = await startApplication(binary, store, new URL(first.address).host);
@@ -191,8 +208,15 @@ function blockStorage() {
   }
 }
 
+async function axeSource() {
+  const { resolve } = createRequire(import.meta.url);
+  return readFile(resolve('axe-core/axe.min.js'), 'utf8');
+}
+
 async function violations(page) {
   await page.evaluate(axe);
   const { violations: found } = await page.evaluate(() => window.axe.run());
-  return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html} ${any[0]?.message ?? ''}`)}`);
+  return found.map(
+    ({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => `${html} ${any[0]?.message ?? ''}`)}`,
+  );
 }

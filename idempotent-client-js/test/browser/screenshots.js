@@ -8,7 +8,14 @@ import { findChromium } from './chromium.js';
 import { Demonstration } from './demonstration.js';
 
 const SHOWN = fileURLToPath(new URL('../../../docs/lose-the-response.png', import.meta.url));
-const BREAKAGES = ['Lose the response', 'Slow server', 'Server error', 'Double click', 'Reload', 'Two tabs'];
+const BREAKAGES = [
+  'Lose the response',
+  'Slow server',
+  'Server error',
+  'Double click',
+  'Reload',
+  'Two tabs',
+];
 const SCREENS = [
   { colorScheme: 'light', width: 1280 },
   { colorScheme: 'dark', width: 1280 },
@@ -34,7 +41,10 @@ try {
 
 async function takeAll(folder, screen) {
   const name = (state) =>
-    join(folder, `${state.toLowerCase().replaceAll(' ', '-')}-${screen.colorScheme}-${screen.width}.png`);
+    join(
+      folder,
+      `${state.toLowerCase().replaceAll(' ', '-')}-${screen.colorScheme}-${screen.width}.png`,
+    );
   await take([], name('start'), screen);
   for (const breakage of BREAKAGES) await take([breakage], name(breakage), screen);
 }

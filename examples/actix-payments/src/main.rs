@@ -4,7 +4,8 @@
 //! has an effect (`payments.rs`, `orders.rs`), and in this file the runtime over a store, the
 //! app data that lets the handlers find it, and `drain` before the process ends.
 //!
-//! `cargo run -p actix-payments` starts it and says what to try. The environment says the rest:
+//! `cargo run -p actix-payments` starts it and says what to try: two commands, and a page at `/` on
+//! which payments are broken on purpose (`demonstration.rs`). The environment says the rest:
 //!
 //! | variable | what it sets | default |
 //! |---|---|---|
@@ -15,6 +16,7 @@
 //! | `LISTEN` | the address | `127.0.0.1:3001` |
 //! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
+mod demonstration;
 mod error;
 mod extract;
 mod orders;
@@ -55,6 +57,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
             .service((payments::create, payments::list, payments::show))
             .service((orders::create, orders::list, orders::show))
             .route("/idempotency-keys", web::post().to(issue_key))
+            .configure(demonstration::routes)
             .service(healthz)
     })
     .disable_signals()

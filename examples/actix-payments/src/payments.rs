@@ -45,11 +45,11 @@ pub(crate) async fn create(
         transaction.commit().await?;
         response
     };
-    demo.after_effect()?;
+    demo.after_effect().await?;
     Ok(response)
 }
 
-fn created(payment: Entry, demo: &Demo) -> HttpResponse {
+pub(crate) fn created(payment: Entry, demo: &Demo) -> HttpResponse {
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, format!("/payments/{}", payment.id)));
     if let Some(cookie) = demo.cookie() {

@@ -47,11 +47,11 @@ pub(crate) async fn create(
         transaction.commit().await?;
         response
     };
-    demo.after_effect()?;
+    demo.after_effect().await?;
     Ok(response)
 }
 
-fn created(payment: Entry, demo: &Demo) -> Response {
+pub(crate) fn created(payment: Entry, demo: &Demo) -> Response {
     let location = [(LOCATION, format!("/payments/{}", payment.id))];
     let cookie = demo.cookie().map(|cookie| [(SET_COOKIE, cookie)]);
     let receipt = Json(demo.receipt(payment));

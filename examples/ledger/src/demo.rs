@@ -14,6 +14,7 @@ const MAX_PADDING: usize = 64 * 1024 * 1024;
 /// | header | what it does |
 /// |---|---|
 /// | `X-Demo-Delay-Ms: N` | waits before anything else |
+/// | `X-Demo-Answer-Delay-Ms: N` | waits once the payment is made, with nothing answered |
 /// | `X-Demo-Fail: before-effect-503` | answers 503, with nothing done |
 /// | `X-Demo-Fail: panic-before` | panics before the payment is made |
 /// | `X-Demo-Fail: after-effect-500` | answers 500, with the payment made |
@@ -31,6 +32,7 @@ const MAX_PADDING: usize = 64 * 1024 * 1024;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Demo {
     delay: Duration,
+    answer_delay: Duration,
     fault: Option<Fault>,
     padding: Option<usize>,
     cookie: bool,
@@ -65,6 +67,7 @@ impl Demo {
     /// not taken for a fault that was survived.
     pub fn from_headers<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Refusal> {
         let delay = number(&header, "x-demo-delay-ms")?.unwrap_or_default();
+        let answer_delay = number(&header, "x-demo-answer-delay-ms")?.unwrap_or_default();
         let fault = match header("x-demo-fail") {
             None => None,
             Some("before-effect-503") => Some(Fault::UnavailableBefore),
@@ -96,6 +99,7 @@ impl Demo {
         };
         Ok(Self {
             delay: Duration::from_millis(delay),
+            answer_delay: Duration::from_millis(answer_delay),
             fault,
             padding,
             cookie,
@@ -112,9 +116,7 @@ impl Demo {
     ///
     /// If asked for.
     pub async fn before_effect(&self) -> Result<(), Refusal> {
-        if !self.delay.is_zero() {
-            tokio::time::sleep(self.delay).await;
-        }
+        wait(self.delay).await;
         match self.fault {
             Some(Fault::UnavailableBefore) => Err(Refusal::Unavailable),
             Some(Fault::PanicBefore) => panic!("asked to panic before the payment is made"),
@@ -139,7 +141,8 @@ impl Demo {
     /// # Panics
     ///
     /// If asked for.
-    pub fn after_effect(&self) -> Result<(), Refusal> {
+    pub async fn after_effect(&self) -> Result<(), Refusal> {
+        wait(self.answer_delay).await;
         match self.fault {
             Some(Fault::FailedAfter) => Err(Refusal::Failed),
             Some(Fault::PanicAfter) => panic!("asked to panic after the payment is made"),
@@ -159,6 +162,12 @@ impl Demo {
     #[must_use]
     pub fn cookie(&self) -> Option<&'static str> {
         self.cookie.then_some("demo=1; Path=/; HttpOnly")
+    }
+}
+
+async fn wait(delay: Duration) {
+    if !delay.is_zero() {
+        tokio::time::sleep(delay).await;
     }
 }
 
@@ -210,7 +219,7 @@ mod tests {
         let demo = demo(&[]).unwrap();
         assert_eq!(demo, Demo::default());
         assert_eq!(demo.before_effect().await, Ok(()));
-        assert_eq!(demo.after_effect(), Ok(()));
+        assert_eq!(demo.after_effect().await, Ok(()));
         assert_eq!(demo.cookie(), None);
         let entry = entry();
         assert_eq!(
@@ -234,11 +243,21 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::from_millis(1500));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn the_answer_is_late() {
+        let demo = demo(&[("x-demo-answer-delay-ms", "1500")]).unwrap();
+        let start = tokio::time::Instant::now();
+        assert_eq!(demo.before_effect().await, Ok(()));
+        assert!(start.elapsed().is_zero());
+        assert_eq!(demo.after_effect().await, Ok(()));
+        assert_eq!(start.elapsed(), Duration::from_millis(1500));
+    }
+
     #[tokio::test]
     async fn fails_after_the_effect() {
         let demo = demo(&[("x-demo-fail", "after-effect-500")]).unwrap();
         assert_eq!(demo.before_effect().await, Ok(()));
-        assert_eq!(demo.after_effect(), Err(Refusal::Failed));
+        assert_eq!(demo.after_effect().await, Err(Refusal::Failed));
     }
 
     #[tokio::test]
@@ -248,11 +267,11 @@ mod tests {
         let _ = demo.before_effect().await;
     }
 
-    #[test]
+    #[tokio::test]
     #[should_panic(expected = "after the payment")]
-    fn panics_after() {
+    async fn panics_after() {
         let demo = demo(&[("x-demo-fail", "panic-after")]).unwrap();
-        let _ = demo.after_effect();
+        let _ = demo.after_effect().await;
     }
 
     #[test]
@@ -267,6 +286,7 @@ mod tests {
     fn a_typing_error_is_told() {
         for header in [
             ("x-demo-delay-ms", "long"),
+            ("x-demo-answer-delay-ms", "-1"),
             ("x-demo-fail", "panic"),
             ("x-demo-body-bytes", "-1"),
             ("x-demo-body-bytes", "99999999999"),

@@ -13,6 +13,7 @@ mod database;
 mod demo;
 mod logs;
 mod open;
+mod page;
 mod refusal;
 mod settings;
 mod shutdown;
@@ -23,6 +24,7 @@ pub use crate::{
     demo::{Demo, Receipt},
     logs::log_to_stderr,
     open::Store,
+    page::{Asset, AssetResponse, PAGE},
     refusal::{ErrorBody, Refusal, caller},
     settings::{Address, Place, Settings, StartError, exit_code},
     shutdown::{until_stop, within_grace},

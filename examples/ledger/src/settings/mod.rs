@@ -83,7 +83,7 @@ impl Settings {
         })
     }
 
-    /// Listens, and says so on stdout, with two commands to try.
+    /// Listens, and says so on stdout, with what to try.
     ///
     /// # Errors
     ///
@@ -110,7 +110,8 @@ impl Settings {
         let store = self.place.name();
         write!(
             io::stdout(),
-            r#"{application} listens on http://{address} (STORE={store}). Pay, and pay again with the same key:
+            r#"{application} listens on http://{address} (STORE={store}). Open it in a browser
+to break payments on purpose. Or pay, and pay again with the same key:
 
   curl -i http://{address}/payments -H 'Authorization: Bearer alice' \
     -H 'Idempotency-Key: order-1' -H 'Content-Type: application/json' \

@@ -1,0 +1,18 @@
+/**
+ * A call that cannot be made as it was written. Nothing was sent because of it.
+ *
+ * What goes wrong on the way (a lost connection, a time-out, an abort) is not one of these: it is
+ * rejected with just what `fetch` rejects with.
+ */
+export class IdempotencyError extends Error {
+  /**
+   * @param {import('./index.js').IdempotencyErrorCode} code
+   * @param {string} message
+   */
+  constructor(code, message) {
+    super(message);
+    this.name = 'IdempotencyError';
+    /** What is wrong, for programs. */
+    this.code = code;
+  }
+}

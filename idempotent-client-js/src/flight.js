@@ -1,0 +1,131 @@
+/**
+ * One operation that is under way, and the callers who wait for it. A caller who goes away gives
+ * up only its own wait; when the last has gone, the operation is aborted.
+ *
+ * @template T
+ */
+export class Flight {
+  #controller = new AbortController();
+  /** @type {Set<Waiter<T>>} */
+  #waiters = new Set();
+
+  /** @param {unknown} request what later callers' requests are compared with */
+  constructor(request) {
+    this.request = request;
+    /** Whether further callers may join. */
+    this.open = true;
+    /** Whether the application gave the key up meanwhile: then nothing more is stored of it. */
+    this.forgotten = false;
+  }
+
+  /** Aborted when nobody waits any more, or by `abort`. */
+  get signal() {
+    return this.#controller.signal;
+  }
+
+  /** @param {unknown} reason */
+  abort(reason) {
+    this.open = false;
+    this.#controller.abort(reason);
+  }
+
+  /**
+   * @param {Promise<Landing<T>>} operation
+   * @returns {Promise<void>} resolves, and never rejects, when all who wait were told of its end
+   */
+  begin(operation) {
+    return operation
+      .then((landing) => this.#land(landing))
+      .catch((error) => {
+        this.open = false;
+        for (const waiter of this.#waiters) waiter.fail(error);
+      });
+  }
+
+  /**
+   * @param {(AbortSignal | null | undefined)[]} signals that end this caller's wait
+   * @returns {{ outcome: Promise<T>, leave: (reason: unknown) => void }}
+   */
+  join(signals) {
+    /** @type {(reason: unknown) => void} */
+    let leave = () => {};
+    const outcome = /** @type {Promise<T>} */ (
+      new Promise((resolve, reject) => {
+        const waiter = new Waiter(resolve, reject, signals, (reason) => this.#left(waiter, reason));
+        leave = waiter.leave;
+        this.#waiters.add(waiter);
+      })
+    );
+    return { outcome, leave };
+  }
+
+  /** @param {Landing<T>} landing */
+  #land({ share, streaming }) {
+    this.open = false;
+    const waiters = [...this.#waiters];
+    const shares = share(waiters.length);
+    // Nothing is left to abort, unless bodies are still being received.
+    if (!streaming) this.#waiters.clear();
+    waiters.forEach((waiter, at) => waiter.give(shares[at], streaming));
+  }
+
+  /** @param {Waiter<T>} waiter @param {unknown} reason */
+  #left(waiter, reason) {
+    if (this.#waiters.delete(waiter) && this.#waiters.size === 0) this.abort(reason);
+  }
+}
+
+/**
+ * How an operation ends.
+ *
+ * @template T
+ * @typedef {object} Landing
+ * @property {(callers: number) => T[]} share one result for each caller
+ * @property {boolean} streaming whether results are still being received, so that callers may
+ *   still abort them
+ */
+
+/** @template T */
+class Waiter {
+  #resolve;
+  #reject;
+  #signals;
+
+  /**
+   * @param {(value: T) => void} resolve
+   * @param {(reason: unknown) => void} reject
+   * @param {(AbortSignal | null | undefined)[]} signals
+   * @param {(reason: unknown) => void} left
+   */
+  constructor(resolve, reject, signals, left) {
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#signals = /** @type {AbortSignal[]} */ (signals.filter(Boolean));
+    /** @param {unknown} reason */
+    this.leave = (reason) => {
+      this.#detach();
+      reject(reason);
+      left(reason);
+    };
+    for (const signal of this.#signals) signal.addEventListener('abort', this.#onAbort);
+  }
+
+  /** @param {Event} event */
+  #onAbort = (event) => this.leave(/** @type {AbortSignal} */ (event.target).reason);
+
+  /** @param {T} value @param {boolean} streaming */
+  give(value, streaming) {
+    if (!streaming) this.#detach();
+    this.#resolve(value);
+  }
+
+  /** @param {unknown} error */
+  fail(error) {
+    this.#detach();
+    this.#reject(error);
+  }
+
+  #detach() {
+    for (const signal of this.#signals) signal.removeEventListener('abort', this.#onAbort);
+  }
+}

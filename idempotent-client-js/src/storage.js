@@ -1,0 +1,120 @@
+import { IdempotencyError } from './errors.js';
+
+/** Before the action's name in a store, so that nothing of the application's is met. */
+const PREFIX = 'idempotent-client:';
+
+/**
+ * A store behind which stands the page's memory: what the store does not take is kept there, so
+ * that a blocked or full store costs no more than what a reload forgets.
+ */
+export class Storage {
+  /** What the store did not take: a text, or `null` for one that it did not delete.
+   * @type {Map<string, string | null>} */
+  #memory = new Map();
+  #store;
+
+  /**
+   * @param {import('./index.js').KeyStore} store
+   * @param {boolean} shared whether other tabs see it
+   */
+  constructor(store, shared) {
+    this.#store = store;
+    this.shared = shared;
+  }
+
+  /**
+   * @param {string} action
+   * @param {Report} report
+   * @returns {Promise<unknown>} what is stored, or `undefined` or `null`
+   */
+  async read(action, report) {
+    const kept = this.#memory.get(action);
+    if (kept !== undefined) return kept;
+    try {
+      return await this.#store.get(PREFIX + action);
+    } catch (error) {
+      report('get', error);
+      return undefined;
+    }
+  }
+
+  /**
+   * @param {string} action
+   * @param {string} text
+   * @param {Report} report
+   */
+  async write(action, text, report) {
+    try {
+      await this.#store.set(PREFIX + action, text);
+      this.#memory.delete(action);
+    } catch (error) {
+      this.#memory.set(action, text);
+      report('set', error);
+    }
+  }
+
+  /**
+   * @param {string} action
+   * @param {Report} report
+   */
+  async remove(action, report) {
+    try {
+      await this.#store.delete(PREFIX + action);
+      this.#memory.delete(action);
+    } catch (error) {
+      this.#memory.set(action, null);
+      report('delete', error);
+    }
+  }
+}
+
+/** @typedef {(operation: 'get' | 'set' | 'delete', error: unknown) => void} Report */
+
+/** @type {Record<string, Storage>} */
+const named = {
+  session: new Storage(web('sessionStorage'), false),
+  local: new Storage(web('localStorage'), true),
+  memory: new Storage(new Map(), false),
+};
+
+/** @type {WeakMap<object, Storage>} */
+const own = new WeakMap();
+
+/**
+ * The same one for the same option each time, since calls in flight are found by it.
+ *
+ * @param {import('./index.js').Options['storage']} option
+ * @returns {Storage}
+ */
+export function openStorage(option = 'session') {
+  if (typeof option === 'string' && Object.hasOwn(named, option)) return named[option];
+  const methods = /** @type {const} */ (['get', 'set', 'delete']);
+  if (typeof option !== 'object' || !methods.every((name) => typeof option?.[name] === 'function')) {
+    throw new IdempotencyError(
+      'option-invalid',
+      'storage must be "session", "local", "memory", or an object with get, set and delete',
+    );
+  }
+  let storage = own.get(option);
+  if (!storage) own.set(option, (storage = new Storage(option, true)));
+  return storage;
+}
+
+/**
+ * The property is read at each use: where storage is blocked, reading it throws.
+ *
+ * @param {'sessionStorage' | 'localStorage'} name
+ * @returns {import('./index.js').KeyStore}
+ */
+function web(name) {
+  const storage = () => {
+    const found = globalThis[name];
+    if (!found) throw new Error(`there is no ${name} here`);
+    return found;
+  };
+  return {
+    get: (key) => storage().getItem(key),
+    set: (key, text) => storage().setItem(key, text),
+    delete: (key) => storage().removeItem(key),
+  };
+}

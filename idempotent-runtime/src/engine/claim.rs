@@ -47,6 +47,7 @@ pub(crate) struct Wanted {
 ///
 /// Every request has room for this future. It is not that of an `async fn`, which has room for its
 /// arguments twice.
+#[expect(clippy::manual_async_fn)]
 pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output = Begun> + Send {
     async move {
         let inner = &state.runtime.0;

@@ -95,6 +95,7 @@ enum Verdict {
 /// takes its room twice. Nor are this, `run` and `settle` functions that are `async`, which have
 /// room for their arguments twice: the whole should stay under the 1,032 bytes that glibc's
 /// allocator hands out fast.
+#[expect(clippy::manual_async_fn)]
 pub(crate) fn execute<R: Recordable>(
     guard: RunGuard,
     handler: Pin<&mut impl Future<Output = R>>,
@@ -105,6 +106,7 @@ pub(crate) fn execute<R: Recordable>(
     }
 }
 
+#[expect(clippy::manual_async_fn)]
 fn run<R: Recordable>(
     guard: RunGuard,
     handler: Pin<&mut impl Future<Output = R>>,
@@ -240,6 +242,7 @@ fn after_panic(state: &RunState) -> Verdict {
 }
 
 /// Tells the store of the outcome. Gives what was found when the claim had been lost.
+#[expect(clippy::manual_async_fn)]
 fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<Found>> + Send {
     async move {
         guard.state.set_ending();

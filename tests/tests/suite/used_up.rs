@@ -35,7 +35,7 @@ async fn nothing_happens_twice(
     let mut plan = Plan::gate("go");
     plan.echo = true;
     let running = app.post("/pay").key("running").plan(&plan);
-    let running = running.body([b'x'; LARGE]);
+    let running = running.body(vec![b'x'; LARGE]);
     let again = running.clone();
     let running = tokio::spawn(async move { running.send().await });
     app.world.entered(2).await;

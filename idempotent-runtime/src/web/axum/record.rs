@@ -27,6 +27,7 @@ impl Recordable for Response {
 
     // Not an `async fn`, and with the response in one piece, because every request has room for
     // this future.
+    #[expect(clippy::manual_async_fn)]
     fn record(mut self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)> {
         async move {
             let at_least = self.body().size_hint().lower();

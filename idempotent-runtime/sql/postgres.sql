@@ -34,7 +34,8 @@ CREATE INDEX IF NOT EXISTS idempotency_records_sweep ON "idempotency_records" (s
 -- keeps its plans whether or not the connection can keep prepared statements.
 --
 -- Durations are microseconds. Verdicts are: 0 somebody else is changing the row, ask again;
--- 1 done as asked; 2 found running; 3 found done; 4 found lost; 5 done before by this owner.
+-- 1 done as asked; 2 found running; 3 found done; 4 found lost; 5 done before by this owner;
+-- 6 found damaged, with a time that no clock shows: who knows when that row is free.
 --
 -- A statement of another transaction is waited for only where two write the same new id; nobody
 -- waits there for long.
@@ -85,6 +86,12 @@ BEGIN
             END IF;
             -- Another claim was faster. The next round sees it.
             CONTINUE;
+        END IF;
+        IF present.free_at NOT BETWEEN 'epoch' AND '9999-12-31'
+            OR present.lease_ends NOT BETWEEN 'epoch' AND '9999-12-31'
+        THEN
+            verdict := 6;
+            RETURN;
         END IF;
         IF present.response IS NULL AND present.lease_ends > moment
             AND present.owner = wanted_owner
@@ -164,6 +171,11 @@ BEGIN
                     VALUES (wanted_id, wanted_fingerprint, wanted_owner, moment, new_free,
                         new_free, new_response)
                     ON CONFLICT (id) DO NOTHING;
+            ELSIF present.free_at NOT BETWEEN 'epoch' AND '9999-12-31'
+                OR present.lease_ends NOT BETWEEN 'epoch' AND '9999-12-31'
+            THEN
+                verdict := 6;
+                RETURN;
             ELSIF present.owner = wanted_owner THEN
                 IF present.response IS NOT NULL THEN
                     -- Recorded before, and the answer was lost.
@@ -267,7 +279,9 @@ CREATE OR REPLACE FUNCTION "idempotency_records_watch"(
 BEGIN
     SELECT (extract(epoch FROM r.lease_ends - clock_timestamp()) * 1000000)::bigint, r.awaited
         INTO time_left, will_notify FROM "idempotency_records" r
-        WHERE r.id = wanted_id AND r.response IS NULL;
+        WHERE r.id = wanted_id AND r.response IS NULL
+            -- What is damaged is told by the next claim.
+            AND r.lease_ends BETWEEN 'epoch' AND '9999-12-31';
     IF NOT FOUND OR will_notify OR time_left <= 0 THEN
         RETURN;
     END IF;

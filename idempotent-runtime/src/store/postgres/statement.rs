@@ -7,7 +7,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, postgres::PgRow};
 
 use super::table::Table;
@@ -120,7 +119,7 @@ impl Statements {
                 .fetch_one(pool)
                 .await?
         };
-        verdict(&row, self.claim.named.is_some())
+        verdict(&row, &claim.id, self.claim.named.is_some())
     }
 
     pub(super) async fn complete<'e>(
@@ -135,20 +134,21 @@ impl Statements {
                 .bind(&claim.fingerprint.as_bytes()[..])
                 .bind(owner(claim))
                 .bind(micros(claim.ttl))
-                .bind(&response.as_bytes()[..])
+                .bind(response.to_durable(&claim.id, &claim.fingerprint))
                 .fetch_one(executor)
                 .await?
         } else {
-            let mut text = Text::new(&self.complete.written, response.as_bytes().len());
+            let response = response.to_durable(&claim.id, &claim.fingerprint);
+            let mut text = Text::new(&self.complete.written, response.len());
             text.bytes(claim.id.as_bytes());
             text.bytes(claim.fingerprint.as_bytes());
             text.owner(claim);
             text.duration(claim.ttl);
-            text.bytes(response.as_bytes());
+            text.bytes(&response);
             let text = AssertSqlSafe(text.end());
             sqlx::raw_sql(text).fetch_one(executor).await?
         };
-        verdict(&row, self.complete.named.is_some())
+        verdict(&row, &claim.id, self.complete.named.is_some())
     }
 
     /// Whether the claim was the owner's.
@@ -209,8 +209,9 @@ impl Statements {
     pub(super) fn sweep(&self, limit: u32) -> String {
         let Self { sweep_of, .. } = self;
         format!(
-            "DELETE FROM {sweep_of} WHERE free_at <= now() AND id = ANY (ARRAY(\
-             SELECT id FROM {sweep_of} WHERE sweep_at <= now() AND free_at <= now() \
+            "DELETE FROM {sweep_of} WHERE free_at BETWEEN 'epoch' AND now() AND id = ANY (ARRAY(\
+             SELECT id FROM {sweep_of} WHERE sweep_at <= now() \
+             AND free_at BETWEEN 'epoch' AND now() \
              ORDER BY sweep_at LIMIT {limit} FOR UPDATE SKIP LOCKED))"
         )
     }
@@ -302,7 +303,7 @@ pub(super) fn time_left(micros: Option<i64>) -> Duration {
     Duration::from_micros(u64::try_from(micros.unwrap_or(0)).unwrap_or(0))
 }
 
-fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
+fn verdict(row: &PgRow, id: &RecordId, binary: bool) -> Result<Verdict, Failure> {
     const NO_FINGERPRINT: &str = "a row without a fingerprint of 32 bytes";
     let verdict: i32 = row.try_get(0)?;
     if verdict == 1 {
@@ -327,7 +328,8 @@ fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
             let response = bytes(row, 3, binary)?.unwrap_or_default();
             let found = Found::Done {
                 fingerprint,
-                response: StoredResponse::decode(Bytes::from(response)).map_err(unreadable)?,
+                response: StoredResponse::from_durable(response.into(), id, &fingerprint)
+                    .map_err(unreadable)?,
                 ttl_left: left,
             };
             if verdict == 5 {
@@ -338,6 +340,7 @@ fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
         }
         (4, Some(fingerprint)) => Verdict::Found(Found::Lost { fingerprint }),
         (0, fingerprint) => Verdict::Again(fingerprint),
+        (6, _) => return Err(unreadable("a row with a time that no clock shows")),
         _ => return Err(unreadable("an answer that this version does not know")),
     })
 }

@@ -221,7 +221,7 @@ impl Notify for RedisStore {
                 let connected = timeout(*limit, listener.connected()).await == Ok(true);
                 // Only after it would be told: what ends before is seen here, and what ends
                 // after is heard.
-                match self.within(self.watch(&key)).await {
+                match self.within(self.watch(&claim.id, &key)).await {
                     Ok(Some(owner)) if runs_for.is_none_or(|before| before == owner) => {
                         runs_for = Some(owner);
                     }

@@ -9,7 +9,10 @@ use super::{
     value::{self, Kept},
 };
 use crate::{
-    core::{record::Claim, response::StoredResponse},
+    core::{
+        record::{Claim, RecordId},
+        response::StoredResponse,
+    },
     store::{ClaimAnswer, Completion, Fence, StoreError},
 };
 
@@ -47,7 +50,7 @@ impl RedisStore {
             Err(StoreError::Full) => return self.look_when_full(claim, &key).await,
             Err(error) => return Err(error),
         };
-        let (kept, left) = read(found, &left)?;
+        let (kept, left) = read(&claim.id, found, &left)?;
         if kept.is_lost(left) {
             return self.claim_by_script(claim, &key).await;
         }
@@ -70,7 +73,7 @@ impl RedisStore {
             Err(StoreError::Full) => return self.look_when_full(claim, key).await,
             answer => answer?,
         };
-        match read_pair(answer)? {
+        match read_pair(&claim.id, answer)? {
             None => self.granted(claim, &acknowledged).await,
             Some((kept, _)) if kept.is_claim_of(claim.owner) => {
                 self.granted(claim, &acknowledged).await
@@ -100,7 +103,7 @@ impl RedisStore {
     /// told.
     async fn look_when_full(&self, claim: &Claim, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
         let (answer, _) = self.run(&script::LOOK, key, &[]).await?;
-        match read_pair(answer)? {
+        match read_pair(&claim.id, answer)? {
             // Granted before, and the answer was lost: whoever asked gives it back.
             Some((kept, _)) if kept.is_claim_of(claim.owner) => {
                 Err(StoreError::unavailable("the server's memory is full"))
@@ -125,7 +128,7 @@ impl RedisStore {
             }
             answer => answer?,
         };
-        match read_pair(answer)? {
+        match read_pair(&claim.id, answer)? {
             None => self.check_wait(&acknowledged).map(|()| Completion::Stored),
             Some((kept, left)) => Ok(Completion::Fenced(kept.found(left))),
         }
@@ -201,22 +204,26 @@ impl RedisStore {
     }
 
     /// Whose claim runs under the key, if one does.
-    pub(super) async fn watch(&self, key: &[u8]) -> Result<Option<[u8; 16]>, StoreError> {
+    pub(super) async fn watch(
+        &self,
+        id: &RecordId,
+        key: &[u8],
+    ) -> Result<Option<[u8; 16]>, StoreError> {
         let (answer, _) = self.run(&script::WATCH, key, &[]).await?;
-        Ok(read_pair(answer)?.and_then(|(kept, left)| kept.runs_for(left)))
+        Ok(read_pair(id, answer)?.and_then(|(kept, left)| kept.runs_for(left)))
     }
 }
 
 /// A value and what is left of it.
-fn read(value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
+fn read(id: &RecordId, value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
     let (Value::BulkString(bytes), Value::Int(left)) = (value, left) else {
         return Err(unexpected());
     };
-    Ok((Kept::read(bytes)?, *left))
+    Ok((Kept::read(id, bytes)?, *left))
 }
 
 /// What a script answers: that nothing is in the way any more, or what is.
-fn read_pair(answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
+fn read_pair(id: &RecordId, answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
     let Value::Array(parts) = answer else {
         return match answer {
             Value::Int(1) => Ok(None),
@@ -226,7 +233,7 @@ fn read_pair(answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
     let mut parts = parts.into_iter();
     match (parts.next(), parts.next()) {
         (Some(Value::Nil), _) => Ok(None),
-        (Some(found), Some(left)) => read(found, &left).map(Some),
+        (Some(found), Some(left)) => read(id, found, &left).map(Some),
         _ => Err(unexpected()),
     }
 }

@@ -219,32 +219,53 @@ BEGIN
     END LOOP;
 END $$;
 
--- Answers whether the claim was the owner's.
+-- Answers whether the claim was the owner's; nothing when somebody else is changing the row, and
+-- one must ask again.
 CREATE OR REPLACE FUNCTION "idempotency_records_release"(
     wanted_id bytea,
     wanted_owner uuid
 ) RETURNS boolean LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE
+    present     record;
     was_awaited boolean;
 BEGIN
-    DELETE FROM "idempotency_records" r
-        WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
-        RETURNING r.awaited INTO was_awaited;
-    IF FOUND THEN
-        IF was_awaited THEN
-            PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+    FOR attempt IN 1..3 LOOP
+        DELETE FROM "idempotency_records" r
+            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
+            RETURNING r.awaited INTO was_awaited;
+        IF FOUND THEN
+            IF was_awaited THEN
+                PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+            END IF;
+            RETURN true;
         END IF;
-        RETURN true;
-    END IF;
-    -- Absent: released before, and the answer was lost.
-    RETURN NOT EXISTS (
-        SELECT FROM "idempotency_records" r
-            WHERE r.id = wanted_id AND r.free_at > clock_timestamp()
-    );
+        SELECT r.owner = wanted_owner AND r.response IS NULL AS is_own, r.free_at
+            INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
+        IF FOUND AND present.is_own THEN
+            -- Committed in between. The next round removes it.
+            CONTINUE;
+        ELSIF FOUND THEN
+            RETURN present.free_at <= clock_timestamp();
+        END IF;
+        -- Released before, and the answer was lost; or nobody sees the claim yet, because it is
+        -- still being committed. A row of the same id has to wait for that.
+        INSERT INTO "idempotency_records"
+            (id, fingerprint, owner, lease_ends, free_at, sweep_at)
+            VALUES (wanted_id, '', wanted_owner, 'epoch', 'epoch', 'epoch')
+            ON CONFLICT (id) DO NOTHING;
+        IF FOUND THEN
+            DELETE FROM "idempotency_records" r
+                WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
+            RETURN true;
+        END IF;
+        -- What it waited for is there now. The next round sees it.
+    END LOOP;
+    RETURN NULL;
 END $$;
 
--- Answers whether the claim is the owner's. A row that a transaction has locked, which may be the
--- handler's own, is not waited for and counts as it was last committed.
+-- Answers whether the claim is the owner's and is renewed. A row that a transaction has locked,
+-- which may be the handler's own, is not waited for: if the claim was the owner's when it was last
+-- committed the answer is nothing, and it is worth asking again.
 CREATE OR REPLACE FUNCTION "idempotency_records_renew"(
     wanted_id bytea,
     wanted_owner uuid,
@@ -263,10 +284,9 @@ BEGIN
             WHERE r.id = wanted_id;
         RETURN true;
     END IF;
-    RETURN EXISTS (
-        SELECT FROM "idempotency_records" r
-            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
-    );
+    PERFORM FROM "idempotency_records" r
+        WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
+    RETURN CASE WHEN NOT FOUND THEN false END;
 END $$;
 
 -- What is left of the lease of the claim that is running, nothing if none is. Asks for a

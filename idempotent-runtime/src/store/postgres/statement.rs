@@ -43,15 +43,24 @@ struct Form {
     named: Option<Arc<str>>,
 }
 
-/// What the server said.
-pub(super) enum Verdict {
+/// What the server said; `F` is what it says of what is in the way.
+pub(super) enum Verdict<F = Found> {
     /// Done as asked.
     Passed,
-    Found(Found),
+    Found(F),
     /// The owner itself has recorded this before.
-    Before(Found),
+    Before(F),
     /// Somebody else is changing the row; with the fingerprint of what was there last.
     Again(Option<Fingerprint>),
+}
+
+/// What is in the way is somebody else's.
+pub(super) struct Foreign;
+
+impl From<Found> for Foreign {
+    fn from(_: Found) -> Self {
+        Self
+    }
 }
 
 /// Why there is no verdict.
@@ -151,8 +160,11 @@ impl Statements {
         verdict(&row, &claim.id, self.complete.named.is_some())
     }
 
-    /// Whether the claim was the owner's.
-    pub(super) async fn release(&self, pool: &PgPool, claim: &Claim) -> Result<bool, sqlx::Error> {
+    pub(super) async fn release(
+        &self,
+        pool: &PgPool,
+        claim: &Claim,
+    ) -> Result<Verdict<Foreign>, Failure> {
         let row = if let Some(named) = &self.release.named {
             sqlx::query(AssertSqlSafe(Arc::clone(named)))
                 .bind(&claim.id.as_bytes()[..])
@@ -167,11 +179,15 @@ impl Statements {
                 .fetch_one(pool)
                 .await?
         };
-        row.try_get(0)
+        Ok(match row.try_get(0)? {
+            Some(true) => Verdict::Passed,
+            Some(false) => Verdict::Found(Foreign),
+            None => Verdict::Again(None),
+        })
     }
 
     /// Renews many claims. The answers are rows of a number and whether the claim with that
-    /// number was its owner's.
+    /// number was its owner's; nothing if it is, and could not be renewed now.
     pub(super) fn renew(&self, claims: &[Claim]) -> String {
         let Self { renew, .. } = self;
         let mut values = Values::default();

@@ -2,7 +2,7 @@
 --
 -- `PostgresStore::migrate` runs this text. Whoever manages schemas in another way runs it there;
 -- it may be run again at any time. For a table of another name, replace `idempotency_records`
--- throughout. The role of the application needs SELECT, INSERT, UPDATE and DELETE on the table.
+-- throughout. The role of the application needs SELECT, INSERT, UPDATE and DELETE on both tables.
 
 -- Several processes may do this at once. The lock ends with the transaction.
 SELECT pg_advisory_xact_lock(7598811290427213925);
@@ -23,12 +23,17 @@ CREATE TABLE IF NOT EXISTS "idempotency_records" (
     -- When it is worth looking at `free_at`. Never changed between claim and record, so that the
     -- index on it does not have to be either.
     sweep_at    timestamptz NOT NULL,
-    -- Whether somebody waits for the claim's end and wants to be notified.
-    awaited     boolean     NOT NULL DEFAULT false,
     response    bytea
 ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX IF NOT EXISTS idempotency_records_sweep ON "idempotency_records" (sweep_at);
+
+-- The ids of claims whose end somebody waits for and wants to be notified of. Not a column of the
+-- claim: a transaction of a stricter level than READ COMMITTED could not complete a claim that is
+-- marked after it has begun.
+--
+-- Lost in a crash, they are put here again by the next look of whoever waits.
+CREATE UNLOGGED TABLE IF NOT EXISTS "idempotency_records_awaited" (id bytea NOT NULL PRIMARY KEY);
 
 -- Each verb is one function, so that it is one statement to send, however it ends, and the server
 -- keeps its plans whether or not the connection can keep prepared statements.
@@ -59,7 +64,6 @@ DECLARE
     new_free    timestamptz;
     new_sweep   timestamptz;
     present     record;
-    was_awaited boolean;
     ignored     text;
 BEGIN
     verdict := 0;
@@ -119,7 +123,7 @@ BEGIN
         END IF;
         -- The id can be taken over. A row that somebody has locked is being taken over, swept or
         -- completed: nobody waits for that here.
-        SELECT r.awaited INTO was_awaited FROM "idempotency_records" r
+        PERFORM FROM "idempotency_records" r
             WHERE r.id = wanted_id AND (r.free_at <= moment OR (
                 r.response IS NULL AND r.lease_ends <= moment
                 AND (takes_over OR r.owner = wanted_owner)
@@ -128,9 +132,10 @@ BEGIN
         IF FOUND THEN
             UPDATE "idempotency_records" r
                 SET fingerprint = wanted_fingerprint, owner = wanted_owner, lease_ends = new_end,
-                    free_at = new_free, sweep_at = new_sweep, awaited = false, response = NULL
+                    free_at = new_free, sweep_at = new_sweep, response = NULL
                 WHERE r.id = wanted_id;
-            IF was_awaited THEN
+            DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+            IF FOUND THEN
                 PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
             END IF;
             verdict := 1;
@@ -154,13 +159,11 @@ DECLARE
     moment      timestamptz := clock_timestamp();
     new_free    timestamptz := moment + ttl * interval '1 microsecond';
     present     record;
-    was_awaited boolean;
 BEGIN
     verdict := 0;
     FOR attempt IN 1..3 LOOP
         UPDATE "idempotency_records" r SET response = new_response, free_at = new_free
-            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
-            RETURNING r.awaited INTO was_awaited;
+            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
         IF NOT FOUND THEN
             SELECT r.fingerprint, r.owner, r.lease_ends, r.free_at, r.response
                 INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
@@ -205,12 +208,12 @@ BEGIN
                 UPDATE "idempotency_records" r
                     SET fingerprint = wanted_fingerprint, owner = wanted_owner,
                         free_at = new_free, sweep_at = new_free, response = new_response
-                    WHERE r.id = wanted_id AND r.owner = present.owner AND r.free_at <= moment
-                    RETURNING r.awaited INTO was_awaited;
+                    WHERE r.id = wanted_id AND r.owner = present.owner AND r.free_at <= moment;
             END IF;
         END IF;
         IF FOUND THEN
-            IF was_awaited THEN
+            DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+            IF FOUND THEN
                 PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
             END IF;
             verdict := 1;
@@ -226,15 +229,14 @@ CREATE OR REPLACE FUNCTION "idempotency_records_release"(
     wanted_owner uuid
 ) RETURNS boolean LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE
-    present     record;
-    was_awaited boolean;
+    present record;
 BEGIN
     FOR attempt IN 1..3 LOOP
         DELETE FROM "idempotency_records" r
-            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
-            RETURNING r.awaited INTO was_awaited;
+            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
         IF FOUND THEN
-            IF was_awaited THEN
+            DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+            IF FOUND THEN
                 PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
             END IF;
             RETURN true;
@@ -297,7 +299,8 @@ CREATE OR REPLACE FUNCTION "idempotency_records_watch"(
     OUT will_notify boolean
 ) LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT (extract(epoch FROM r.lease_ends - clock_timestamp()) * 1000000)::bigint, r.awaited
+    SELECT (extract(epoch FROM r.lease_ends - clock_timestamp()) * 1000000)::bigint,
+            EXISTS (SELECT FROM "idempotency_records_awaited" a WHERE a.id = wanted_id)
         INTO time_left, will_notify FROM "idempotency_records" r
         WHERE r.id = wanted_id AND r.response IS NULL
             -- What is damaged is told by the next claim.
@@ -305,11 +308,13 @@ BEGIN
     IF NOT FOUND OR will_notify OR time_left <= 0 THEN
         RETURN;
     END IF;
+    -- Whoever has the row locked may be ending the claim, and have looked for the mark already.
+    -- Whoever locks it next sees the mark.
     PERFORM FROM "idempotency_records" r
-        WHERE r.id = wanted_id AND r.response IS NULL AND NOT r.awaited
+        WHERE r.id = wanted_id AND r.response IS NULL
         FOR UPDATE SKIP LOCKED;
     will_notify := FOUND;
     IF will_notify THEN
-        UPDATE "idempotency_records" r SET awaited = true WHERE r.id = wanted_id;
+        INSERT INTO "idempotency_records_awaited" VALUES (wanted_id) ON CONFLICT DO NOTHING;
     END IF;
 END $$;

@@ -600,6 +600,66 @@ async fn a_stricter_isolation_fails_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_waiter_fails_no_transaction_of_a_stricter_level() {
+    let table = Table::new("marked").await;
+    let store = table.store().await;
+    wait_until_listening(&store, &table).await;
+    let pool = pool_of(2).await;
+    let marks = format!("SELECT count(*) FROM {}_awaited WHERE id = $1", table.0);
+    let marks = async |claim: &Claim| -> i64 {
+        let marks = sqlx::query_scalar(AssertSqlSafe(marks.clone())).bind(&claim.id.as_bytes()[..]);
+        marks.fetch_one(&pool).await.unwrap()
+    };
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        let claim = fresh();
+        claimed(&store, &claim).await;
+        let begin = format!("BEGIN ISOLATION LEVEL {level}");
+        let mut transaction = pool.begin_with(AssertSqlSafe(begin)).await.unwrap();
+        sqlx::raw_sql("SELECT 1 FROM pg_class LIMIT 1")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let waits = store.as_notify().unwrap().ended(&claim);
+        let ends = async {
+            let started = Instant::now();
+            while marks(&claim).await == 0 {
+                assert!(started.elapsed() < Duration::from_secs(20), "it is marked");
+            }
+            let answer = store
+                .complete_in(&mut *transaction, &claim, &response("1"))
+                .await;
+            assert_eq!(answer.unwrap(), Completion::Stored, "{level}");
+            transaction.commit().await.unwrap();
+        };
+        let both = async { tokio::join!(waits, ends) };
+        timeout(Duration::from_secs(20), both)
+            .await
+            .expect("the waiter finds out");
+        // It could not see the mark, which is nobody's now.
+        assert_eq!(marks(&claim).await, 1);
+        store.sweep(10).await.unwrap();
+        assert_eq!(marks(&claim).await, 0);
+    }
+
+    // Where it can, none is left behind.
+    let claim = fresh();
+    claimed(&store, &claim).await;
+    let waits = store.as_notify().unwrap().ended(&claim);
+    let ends = async {
+        let started = Instant::now();
+        while marks(&claim).await == 0 {
+            assert!(started.elapsed() < Duration::from_secs(20), "it is marked");
+        }
+        store.sweep(10).await.unwrap();
+        assert_eq!(marks(&claim).await, 1, "a mark of a running claim stays");
+        store.complete(&claim, &response("1")).await.unwrap();
+    };
+    tokio::join!(waits, ends);
+    assert_eq!(marks(&claim).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
 async fn with_all_connections_in_use_a_claim_is_unavailable_and_a_renewal_passes() {
     let table = Table::new("used_up").await;
     let pool = pool_of(2).await;

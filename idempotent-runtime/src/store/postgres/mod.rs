@@ -66,7 +66,8 @@ const PATIENT_ATTEMPTS: u32 = 4;
 /// look every 100 ms.
 ///
 /// The pool's `test_before_acquire`, which is on unless turned off, adds a round trip to every
-/// call.
+/// call. The store does without: a verb whose connection turns out to be lost, because the server
+/// was restarted or ended it for its idleness, is sent again on another.
 ///
 /// # Proxies and prepared statements
 ///
@@ -84,14 +85,22 @@ const PATIENT_ATTEMPTS: u32 = 4;
 ///
 /// # Transactions
 ///
-/// `Execution::commit_in` writes the record in the handler's own transaction. `READ COMMITTED`,
-/// the server's default, is the level to use. Under `REPEATABLE READ` and `SERIALIZABLE` a lease
-/// that is renewed after the transaction's first statement makes `commit_in` fail with a serialization
-/// failure; then nothing is committed and nothing is lost, and the handler may begin its
-/// transaction again. While the transaction is open, the row is answered as it was before:
-/// running. Only where the id has no row (its lease ended and it was swept, or another
-/// run took it over and released it) a claim of the same id waits for the transaction, for one
-/// second at most, before it is answered so.
+/// `Execution::commit_in` writes the record in the handler's own transaction. While that is open,
+/// the row is answered as it was before: running. Only where the id has no row (its lease ended
+/// and it was swept, or another run took it over and released it) a claim of the same id waits for
+/// the transaction, for one second at most, before it is answered so.
+///
+/// Nor is the lease renewed meanwhile, and it need not be: nobody gets the claim. If the
+/// transaction is rolled back after the lease has ended, the claim is the next one's who asks,
+/// until it is renewed, which is tried again after a twelfth of the lease. A run that lost its
+/// claim so is fenced as any other.
+///
+/// `READ COMMITTED`, the server's default, is the level to use. Under `REPEATABLE READ` and
+/// `SERIALIZABLE` a lease that is renewed after the transaction's first statement makes `commit_in`
+/// fail with a serialization failure; then nothing is committed and nothing is lost, and the
+/// handler may begin its transaction again. So such a transaction should take less than a third of
+/// the lease. A retry that begins to wait after its first statement does not disturb it, and is
+/// answered within a second of its end rather than at once.
 ///
 /// Cloning gives another handle on the same store.
 #[derive(Clone)]

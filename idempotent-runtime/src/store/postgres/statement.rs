@@ -31,7 +31,7 @@ pub(super) struct Statements {
     release: Form,
     renew: String,
     watch: String,
-    sweep_of: String,
+    sweep_of: [String; 2],
     pub(super) ping: String,
 }
 
@@ -98,7 +98,7 @@ impl Statements {
             release: form("_release", "*", "*", "$1, $2::text::uuid"),
             renew: table.quoted("_renew"),
             watch: table.quoted("_watch"),
-            sweep_of: table.quoted(""),
+            sweep_of: [table.quoted(""), table.quoted("_awaited")],
             ping: format!("SELECT 1 FROM {} LIMIT 1", table.quoted("")),
         }
     }
@@ -221,12 +221,17 @@ impl Statements {
         )
     }
 
-    /// Removes at most so many expired rows, none that somebody else is at.
+    /// Removes at most so many expired rows, and marks of claims that have ended, none that
+    /// somebody else is at. Counts the rows.
     pub(super) fn sweep(&self, limit: u32) -> String {
-        let Self { sweep_of, .. } = self;
+        let [records, awaited] = &self.sweep_of;
         format!(
-            "DELETE FROM {sweep_of} WHERE free_at BETWEEN 'epoch' AND now() AND id = ANY (ARRAY(\
-             SELECT id FROM {sweep_of} WHERE sweep_at <= now() \
+            "WITH unmarked AS (DELETE FROM {awaited} WHERE id = ANY (ARRAY(\
+             SELECT id FROM {awaited} a WHERE NOT EXISTS (\
+             SELECT FROM {records} r WHERE r.id = a.id AND r.response IS NULL) \
+             LIMIT {limit} FOR UPDATE SKIP LOCKED))) \
+             DELETE FROM {records} WHERE free_at BETWEEN 'epoch' AND now() AND id = ANY (ARRAY(\
+             SELECT id FROM {records} WHERE sweep_at <= now() \
              AND free_at BETWEEN 'epoch' AND now() \
              ORDER BY sweep_at LIMIT {limit} FOR UPDATE SKIP LOCKED))"
         )

@@ -2,7 +2,7 @@
 --
 -- `PostgresStore::migrate` runs this text. Whoever manages schemas in another way runs it there;
 -- it may be run again at any time. For a table of another name, replace `idempotency_records`
--- throughout. The role of the application needs SELECT, INSERT, UPDATE and DELETE on the table.
+-- throughout. The role of the application needs SELECT, INSERT, UPDATE and DELETE on both tables.
 
 -- Several processes may do this at once. The lock ends with the transaction.
 SELECT pg_advisory_xact_lock(7598811290427213925);
@@ -23,18 +23,24 @@ CREATE TABLE IF NOT EXISTS "idempotency_records" (
     -- When it is worth looking at `free_at`. Never changed between claim and record, so that the
     -- index on it does not have to be either.
     sweep_at    timestamptz NOT NULL,
-    -- Whether somebody waits for the claim's end and wants to be notified.
-    awaited     boolean     NOT NULL DEFAULT false,
     response    bytea
 ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05);
 
 CREATE INDEX IF NOT EXISTS idempotency_records_sweep ON "idempotency_records" (sweep_at);
 
+-- The ids of claims whose end somebody waits for and wants to be notified of. Not a column of the
+-- claim: a transaction of a stricter level than READ COMMITTED could not complete a claim that is
+-- marked after it has begun.
+--
+-- Lost in a crash, they are put here again by the next look of whoever waits.
+CREATE UNLOGGED TABLE IF NOT EXISTS "idempotency_records_awaited" (id bytea NOT NULL PRIMARY KEY);
+
 -- Each verb is one function, so that it is one statement to send, however it ends, and the server
 -- keeps its plans whether or not the connection can keep prepared statements.
 --
 -- Durations are microseconds. Verdicts are: 0 somebody else is changing the row, ask again;
--- 1 done as asked; 2 found running; 3 found done; 4 found lost; 5 done before by this owner.
+-- 1 done as asked; 2 found running; 3 found done; 4 found lost; 5 done before by this owner;
+-- 6 found damaged, with a time that no clock shows: who knows when that row is free.
 --
 -- A statement of another transaction is waited for only where two write the same new id; nobody
 -- waits there for long.
@@ -58,7 +64,6 @@ DECLARE
     new_free    timestamptz;
     new_sweep   timestamptz;
     present     record;
-    was_awaited boolean;
     ignored     text;
 BEGIN
     verdict := 0;
@@ -86,6 +91,12 @@ BEGIN
             -- Another claim was faster. The next round sees it.
             CONTINUE;
         END IF;
+        IF present.free_at NOT BETWEEN 'epoch' AND '9999-12-31'
+            OR present.lease_ends NOT BETWEEN 'epoch' AND '9999-12-31'
+        THEN
+            verdict := 6;
+            RETURN;
+        END IF;
         IF present.response IS NULL AND present.lease_ends > moment
             AND present.owner = wanted_owner
         THEN
@@ -112,7 +123,7 @@ BEGIN
         END IF;
         -- The id can be taken over. A row that somebody has locked is being taken over, swept or
         -- completed: nobody waits for that here.
-        SELECT r.awaited INTO was_awaited FROM "idempotency_records" r
+        PERFORM FROM "idempotency_records" r
             WHERE r.id = wanted_id AND (r.free_at <= moment OR (
                 r.response IS NULL AND r.lease_ends <= moment
                 AND (takes_over OR r.owner = wanted_owner)
@@ -121,9 +132,10 @@ BEGIN
         IF FOUND THEN
             UPDATE "idempotency_records" r
                 SET fingerprint = wanted_fingerprint, owner = wanted_owner, lease_ends = new_end,
-                    free_at = new_free, sweep_at = new_sweep, awaited = false, response = NULL
+                    free_at = new_free, sweep_at = new_sweep, response = NULL
                 WHERE r.id = wanted_id;
-            IF was_awaited THEN
+            DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+            IF FOUND THEN
                 PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
             END IF;
             verdict := 1;
@@ -147,13 +159,11 @@ DECLARE
     moment      timestamptz := clock_timestamp();
     new_free    timestamptz := moment + ttl * interval '1 microsecond';
     present     record;
-    was_awaited boolean;
 BEGIN
     verdict := 0;
     FOR attempt IN 1..3 LOOP
         UPDATE "idempotency_records" r SET response = new_response, free_at = new_free
-            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
-            RETURNING r.awaited INTO was_awaited;
+            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
         IF NOT FOUND THEN
             SELECT r.fingerprint, r.owner, r.lease_ends, r.free_at, r.response
                 INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
@@ -164,6 +174,11 @@ BEGIN
                     VALUES (wanted_id, wanted_fingerprint, wanted_owner, moment, new_free,
                         new_free, new_response)
                     ON CONFLICT (id) DO NOTHING;
+            ELSIF present.free_at NOT BETWEEN 'epoch' AND '9999-12-31'
+                OR present.lease_ends NOT BETWEEN 'epoch' AND '9999-12-31'
+            THEN
+                verdict := 6;
+                RETURN;
             ELSIF present.owner = wanted_owner THEN
                 IF present.response IS NOT NULL THEN
                     -- Recorded before, and the answer was lost.
@@ -193,12 +208,12 @@ BEGIN
                 UPDATE "idempotency_records" r
                     SET fingerprint = wanted_fingerprint, owner = wanted_owner,
                         free_at = new_free, sweep_at = new_free, response = new_response
-                    WHERE r.id = wanted_id AND r.owner = present.owner AND r.free_at <= moment
-                    RETURNING r.awaited INTO was_awaited;
+                    WHERE r.id = wanted_id AND r.owner = present.owner AND r.free_at <= moment;
             END IF;
         END IF;
         IF FOUND THEN
-            IF was_awaited THEN
+            DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+            IF FOUND THEN
                 PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
             END IF;
             verdict := 1;
@@ -207,32 +222,52 @@ BEGIN
     END LOOP;
 END $$;
 
--- Answers whether the claim was the owner's.
+-- Answers whether the claim was the owner's; nothing when somebody else is changing the row, and
+-- one must ask again.
 CREATE OR REPLACE FUNCTION "idempotency_records_release"(
     wanted_id bytea,
     wanted_owner uuid
 ) RETURNS boolean LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE
-    was_awaited boolean;
+    present record;
 BEGIN
-    DELETE FROM "idempotency_records" r
-        WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
-        RETURNING r.awaited INTO was_awaited;
-    IF FOUND THEN
-        IF was_awaited THEN
-            PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+    FOR attempt IN 1..3 LOOP
+        DELETE FROM "idempotency_records" r
+            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
+        IF FOUND THEN
+            DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+            IF FOUND THEN
+                PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+            END IF;
+            RETURN true;
         END IF;
-        RETURN true;
-    END IF;
-    -- Absent: released before, and the answer was lost.
-    RETURN NOT EXISTS (
-        SELECT FROM "idempotency_records" r
-            WHERE r.id = wanted_id AND r.free_at > clock_timestamp()
-    );
+        SELECT r.owner = wanted_owner AND r.response IS NULL AS is_own, r.free_at
+            INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
+        IF FOUND AND present.is_own THEN
+            -- Committed in between. The next round removes it.
+            CONTINUE;
+        ELSIF FOUND THEN
+            RETURN present.free_at <= clock_timestamp();
+        END IF;
+        -- Released before, and the answer was lost; or nobody sees the claim yet, because it is
+        -- still being committed. A row of the same id has to wait for that.
+        INSERT INTO "idempotency_records"
+            (id, fingerprint, owner, lease_ends, free_at, sweep_at)
+            VALUES (wanted_id, '', wanted_owner, 'epoch', 'epoch', 'epoch')
+            ON CONFLICT (id) DO NOTHING;
+        IF FOUND THEN
+            DELETE FROM "idempotency_records" r
+                WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
+            RETURN true;
+        END IF;
+        -- What it waited for is there now. The next round sees it.
+    END LOOP;
+    RETURN NULL;
 END $$;
 
--- Answers whether the claim is the owner's. A row that a transaction has locked, which may be the
--- handler's own, is not waited for and counts as it was last committed.
+-- Answers whether the claim is the owner's and is renewed. A row that a transaction has locked,
+-- which may be the handler's own, is not waited for: if the claim was the owner's when it was last
+-- committed the answer is nothing, and it is worth asking again.
 CREATE OR REPLACE FUNCTION "idempotency_records_renew"(
     wanted_id bytea,
     wanted_owner uuid,
@@ -251,10 +286,9 @@ BEGIN
             WHERE r.id = wanted_id;
         RETURN true;
     END IF;
-    RETURN EXISTS (
-        SELECT FROM "idempotency_records" r
-            WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
-    );
+    PERFORM FROM "idempotency_records" r
+        WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
+    RETURN CASE WHEN NOT FOUND THEN false END;
 END $$;
 
 -- What is left of the lease of the claim that is running, nothing if none is. Asks for a
@@ -265,17 +299,22 @@ CREATE OR REPLACE FUNCTION "idempotency_records_watch"(
     OUT will_notify boolean
 ) LANGUAGE plpgsql AS $$
 BEGIN
-    SELECT (extract(epoch FROM r.lease_ends - clock_timestamp()) * 1000000)::bigint, r.awaited
+    SELECT (extract(epoch FROM r.lease_ends - clock_timestamp()) * 1000000)::bigint,
+            EXISTS (SELECT FROM "idempotency_records_awaited" a WHERE a.id = wanted_id)
         INTO time_left, will_notify FROM "idempotency_records" r
-        WHERE r.id = wanted_id AND r.response IS NULL;
+        WHERE r.id = wanted_id AND r.response IS NULL
+            -- What is damaged is told by the next claim.
+            AND r.lease_ends BETWEEN 'epoch' AND '9999-12-31';
     IF NOT FOUND OR will_notify OR time_left <= 0 THEN
         RETURN;
     END IF;
+    -- Whoever has the row locked may be ending the claim, and have looked for the mark already.
+    -- Whoever locks it next sees the mark.
     PERFORM FROM "idempotency_records" r
-        WHERE r.id = wanted_id AND r.response IS NULL AND NOT r.awaited
+        WHERE r.id = wanted_id AND r.response IS NULL
         FOR UPDATE SKIP LOCKED;
     will_notify := FOUND;
     IF will_notify THEN
-        UPDATE "idempotency_records" r SET awaited = true WHERE r.id = wanted_id;
+        INSERT INTO "idempotency_records_awaited" VALUES (wanted_id) ON CONFLICT DO NOTHING;
     END IF;
 END $$;

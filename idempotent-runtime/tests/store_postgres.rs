@@ -600,6 +600,66 @@ async fn a_stricter_isolation_fails_and_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_waiter_fails_no_transaction_of_a_stricter_level() {
+    let table = Table::new("marked").await;
+    let store = table.store().await;
+    wait_until_listening(&store, &table).await;
+    let pool = pool_of(2).await;
+    let marks = format!("SELECT count(*) FROM {}_awaited WHERE id = $1", table.0);
+    let marks = async |claim: &Claim| -> i64 {
+        let marks = sqlx::query_scalar(AssertSqlSafe(marks.clone())).bind(&claim.id.as_bytes()[..]);
+        marks.fetch_one(&pool).await.unwrap()
+    };
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        let claim = fresh();
+        claimed(&store, &claim).await;
+        let begin = format!("BEGIN ISOLATION LEVEL {level}");
+        let mut transaction = pool.begin_with(AssertSqlSafe(begin)).await.unwrap();
+        sqlx::raw_sql("SELECT 1 FROM pg_class LIMIT 1")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let waits = store.as_notify().unwrap().ended(&claim);
+        let ends = async {
+            let started = Instant::now();
+            while marks(&claim).await == 0 {
+                assert!(started.elapsed() < Duration::from_secs(20), "it is marked");
+            }
+            let answer = store
+                .complete_in(&mut *transaction, &claim, &response("1"))
+                .await;
+            assert_eq!(answer.unwrap(), Completion::Stored, "{level}");
+            transaction.commit().await.unwrap();
+        };
+        let both = async { tokio::join!(waits, ends) };
+        timeout(Duration::from_secs(20), both)
+            .await
+            .expect("the waiter finds out");
+        // It could not see the mark, which is nobody's now.
+        assert_eq!(marks(&claim).await, 1);
+        store.sweep(10).await.unwrap();
+        assert_eq!(marks(&claim).await, 0);
+    }
+
+    // Where it can, none is left behind.
+    let claim = fresh();
+    claimed(&store, &claim).await;
+    let waits = store.as_notify().unwrap().ended(&claim);
+    let ends = async {
+        let started = Instant::now();
+        while marks(&claim).await == 0 {
+            assert!(started.elapsed() < Duration::from_secs(20), "it is marked");
+        }
+        store.sweep(10).await.unwrap();
+        assert_eq!(marks(&claim).await, 1, "a mark of a running claim stays");
+        store.complete(&claim, &response("1")).await.unwrap();
+    };
+    tokio::join!(waits, ends);
+    assert_eq!(marks(&claim).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
 async fn with_all_connections_in_use_a_claim_is_unavailable_and_a_renewal_passes() {
     let table = Table::new("used_up").await;
     let pool = pool_of(2).await;
@@ -788,6 +848,308 @@ async fn a_call_that_is_dropped_leaves_its_connection_whole() {
             matches!(&answer, ClaimAnswer::Found(Found::Done { response, .. }) if *response == large)
         );
     }
+}
+
+/// What the table says of a claim.
+async fn told_of<T>(pool: &PgPool, table: &Table, column: &str, claim: &Claim) -> T
+where
+    T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    let told = format!("SELECT {column} FROM {} WHERE id = $1", table.0);
+    sqlx::query_scalar(AssertSqlSafe(told))
+        .bind(&claim.id.as_bytes()[..])
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+/// Waits until somebody waits for a lock that the connection of this process id holds.
+async fn until_somebody_waits_for(pid: i32) {
+    let pool = pool_of(1).await;
+    let waiting = "SELECT count(*) FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))";
+    let started = Instant::now();
+    loop {
+        let waiting = sqlx::query_scalar::<_, i64>(waiting).bind(pid);
+        if waiting.fetch_one(&pool).await.unwrap() > 0 {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_release_finds_its_claim_that_is_still_being_committed() {
+    let table = Table::new("uncommitted").await;
+    let store = table.store().await;
+    let pool = pool_of(1).await;
+    for named in [false, true] {
+        let store = table.store_with(pool_of(2).await, |builder| builder.named_statements(named));
+        let mut claim = fresh();
+        claim.on_lost = OnLost::Refuse;
+        // As a claim whose commit takes longer than its caller's patience.
+        let mut transaction = pool.begin().await.unwrap();
+        let verdict = format!(
+            "SELECT verdict FROM {}_claim($1, $2, '{:032x}', 30000000, 60000000, 60000000, false)",
+            table.0,
+            claim.owner.get()
+        );
+        let verdict: i32 = sqlx::query_scalar(AssertSqlSafe(verdict))
+            .bind(&claim.id.as_bytes()[..])
+            .bind(&FINGERPRINT.as_bytes()[..])
+            .fetch_one(&mut *transaction)
+            .await
+            .unwrap();
+        assert_eq!(verdict, 1);
+        let answer = store.release(&claim).await;
+        assert!(
+            matches!(answer, Err(StoreError::Unavailable(_))),
+            "{answer:?}"
+        );
+        transaction.commit().await.unwrap();
+        assert_eq!(store.release(&claim).await.unwrap(), Fence::Passed);
+        // Nothing is left of it, nor of the attempts.
+        let rows = format!("SELECT count(*) FROM {}", table.0);
+        let rows = sqlx::query_scalar::<_, i64>(AssertSqlSafe(rows));
+        assert_eq!(rows.fetch_one(&pool).await.unwrap(), 0);
+    }
+
+    // One that is committed in time is released without asking again; so is what never was.
+    let claim = fresh();
+    let mut transaction = pool.begin().await.unwrap();
+    let insert = format!(
+        "INSERT INTO {} VALUES ($1, $2, '{:032x}', now() + '1 day', now() + '1 day', now())",
+        table.0,
+        claim.owner.get()
+    );
+    sqlx::query(AssertSqlSafe(insert))
+        .bind(&claim.id.as_bytes()[..])
+        .bind(&FINGERPRINT.as_bytes()[..])
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let holder = sqlx::query_scalar("SELECT pg_backend_pid()");
+    let holder = holder.fetch_one(&mut *transaction).await.unwrap();
+    let commits = async {
+        until_somebody_waits_for(holder).await;
+        transaction.commit().await.unwrap();
+    };
+    let (released, ()) = tokio::join!(store.release(&claim), commits);
+    assert_eq!(released.unwrap(), Fence::Passed);
+    assert_eq!(store.release(&claim).await.unwrap(), Fence::Passed);
+    let next = rival(&claim);
+    claimed(&store, &next).await;
+    assert_eq!(store.release(&claim).await.unwrap(), Fence::Fenced);
+    assert!(is_running(&store.claim(&claim).await.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_full_server_does_not_say_that_nothing_was_claimed_before() {
+    let table = Table::new("full").await;
+    let pool = pool_of(2).await;
+    // From the second insertion on there is no room, and the first takes its connection along
+    // if it is told to.
+    let trigger = format!(
+        "DROP SEQUENCE IF EXISTS {table}_tries; CREATE SEQUENCE {table}_tries;
+         CREATE OR REPLACE FUNCTION {table}_full() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+             IF nextval('{table}_tries') = 1 THEN
+                 PERFORM pg_terminate_backend(pg_backend_pid());
+                 PERFORM pg_sleep(10);
+             END IF;
+             RAISE disk_full;
+         END $$;
+         CREATE TRIGGER full_disk BEFORE INSERT ON {table}
+             FOR EACH ROW EXECUTE FUNCTION {table}_full()",
+        table = table.0
+    );
+    let trigger = AssertSqlSafe(trigger);
+    sqlx::raw_sql(trigger).execute(&pool).await.unwrap();
+    let store = table.store_with(pool, |builder| builder);
+    let answer = store.claim(&fresh()).await;
+    assert!(
+        matches!(answer, Err(StoreError::Unavailable(_))),
+        "whether the first one claimed is not known: {answer:?}"
+    );
+    let answer = store.claim(&fresh()).await;
+    assert!(matches!(answer, Err(StoreError::Full)), "{answer:?}");
+}
+
+/// How connections are made to a database with this level for its default.
+fn isolated(level: &str) -> PgConnectOptions {
+    options().options([("default_transaction_isolation", level)])
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn whatever_level_is_the_default_renewals_pass_beside_completions() {
+    let table = Table::new("default_level").await;
+    for level in ["repeatable read", "serializable"] {
+        let pool = PgPoolOptions::new()
+            .max_connections(8)
+            .connect_with(isolated(level))
+            .await
+            .unwrap();
+        let store = table.store_with(pool, |builder| builder.own_connections(isolated(level)));
+        for _ in 0..5 {
+            let mut verbs = JoinSet::new();
+            let mut renewed = Vec::new();
+            for _ in 0..60 {
+                let [renews, ends] = [fresh(), fresh()];
+                claimed(&store, &renews).await;
+                claimed(&store, &ends).await;
+                renewed.extend([renews, ends]);
+                let store = store.clone();
+                verbs.spawn(async move {
+                    let answer = store.complete(&ends, &response("1")).await;
+                    assert_eq!(answer.unwrap(), Completion::Stored);
+                    assert_eq!(store.renew(&ends).await.unwrap(), Fence::Fenced);
+                });
+            }
+            for claim in renewed {
+                let store = store.clone();
+                verbs.spawn(async move {
+                    for _ in 0..5 {
+                        store.renew(&claim).await.unwrap();
+                    }
+                });
+            }
+            while let Some(verb) = verbs.join_next().await {
+                verb.unwrap();
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn whatever_level_is_the_default_a_release_passes_beside_a_renewal() {
+    let table = Table::new("default_release").await;
+    let pool = pool_of(1).await;
+    for level in ["repeatable read", "serializable"] {
+        let isolated = PgPoolOptions::new().connect_with(isolated(level)).await;
+        let store = table.store_with(isolated.unwrap(), |builder| builder);
+        let claim = fresh();
+        claimed(&store, &claim).await;
+        let mut transaction = pool.begin().await.unwrap();
+        let renew = format!("UPDATE {} SET lease_ends = lease_ends", table.0);
+        sqlx::raw_sql(AssertSqlSafe(renew))
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let holder = sqlx::query_scalar("SELECT pg_backend_pid()");
+        let holder = holder.fetch_one(&mut *transaction).await.unwrap();
+        let commits = async {
+            until_somebody_waits_for(holder).await;
+            transaction.commit().await.unwrap();
+        };
+        let (released, ()) = tokio::join!(store.release(&claim), commits);
+        assert_eq!(released.unwrap(), Fence::Passed, "{level}");
+        claimed(&store, &rival(&claim)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn connections_that_the_server_has_ended_cost_nobody_an_answer() {
+    const CONNECTIONS: u32 = 20;
+    let table = Table::new("ended").await;
+    let admin = pool_of(1).await;
+    let name = format!("ended {}", unique());
+    let pool = PgPoolOptions::new()
+        .max_connections(CONNECTIONS)
+        .test_before_acquire(false)
+        .connect_with(options().application_name(&name))
+        .await
+        .unwrap();
+    let store = table.store_with(pool.clone(), |builder| builder);
+    let (first, done) = (fresh(), fresh());
+    claimed(&store, &first).await;
+    claimed(&store, &done).await;
+    for verb in 0..3 {
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS {
+            held.push(pool.acquire().await.unwrap());
+        }
+        drop(held);
+        let started = Instant::now();
+        while pool.num_idle() < CONNECTIONS as usize {
+            assert!(started.elapsed() < Duration::from_secs(20));
+            tokio::task::yield_now().await;
+        }
+        let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+                    WHERE application_name = $1";
+        let killed = sqlx::query_scalar::<_, i64>(kill).bind(&name);
+        let killed = killed.fetch_one(&admin).await.unwrap();
+        assert!(killed >= CONNECTIONS.into(), "{killed}");
+        match verb {
+            0 => claimed(&store, &fresh()).await,
+            1 => assert_eq!(store.release(&first).await.unwrap(), Fence::Passed),
+            _ => {
+                let answer = store.complete(&done, &response("1")).await;
+                assert_eq!(answer.unwrap(), Completion::Stored);
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn sweeping_ends_with_the_store() {
+    let table = Table::new("sweeper").await;
+    let pool = pool_of(2).await;
+    let store = table.store_with(pool.clone(), |builder| builder);
+    let mut claim = brief(fresh());
+    claim.ttl = Duration::from_millis(50);
+    claimed(&store, &claim).await;
+    let sweeping = tokio::spawn(store.sweep_every(Duration::from_millis(20)));
+    let rows = format!("SELECT count(*) FROM {}", table.0);
+    let started = Instant::now();
+    loop {
+        let rows = sqlx::query_scalar::<_, i64>(AssertSqlSafe(rows.clone()));
+        if rows.fetch_one(&pool).await.unwrap() == 0 {
+            break;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "it sweeps");
+    }
+    drop(store);
+    timeout(Duration::from_secs(20), sweeping)
+        .await
+        .expect("it ends")
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_lease_is_renewed_soon_after_a_transaction_that_was_rolled_back() {
+    let table = Table::new("rolled_back").await;
+    let store = table.store().await;
+    let pool = pool_of(2).await;
+    let mut claim = fresh();
+    claim.lease = Duration::from_secs(12);
+    claimed(&store, &claim).await;
+    let left = "(extract(epoch FROM lease_ends) * 1000)::bigint";
+    let before: i64 = told_of(&pool, &table, left, &claim).await;
+    let mut transaction = pool.begin().await.unwrap();
+    let answer = store
+        .complete_in(&mut *transaction, &claim, &response("1"))
+        .await;
+    assert_eq!(answer.unwrap(), Completion::Stored);
+    assert_eq!(at_once(store.renew(&claim)).await.unwrap(), Fence::Passed);
+    let meanwhile: i64 = told_of(&pool, &table, left, &claim).await;
+    assert_eq!(meanwhile, before, "the row is locked");
+    transaction.rollback().await.unwrap();
+    // Nobody asks again. A run would after a third of the lease.
+    let started = Instant::now();
+    while told_of::<i64>(&pool, &table, left, &claim).await == before {
+        assert!(started.elapsed() < claim.lease, "it is renewed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // And once, because that was enough.
+    let after: i64 = told_of(&pool, &table, left, &claim).await;
+    tokio::time::sleep(claim.lease / 6).await;
+    let still: i64 = told_of(&pool, &table, left, &claim).await;
+    assert_eq!(still, after);
 }
 
 #[tokio::test]

@@ -19,12 +19,13 @@ use idempotent_runtime::{
 use tokio::sync::oneshot;
 
 use crate::{
+    at_rest::AtRest,
     backend::{Kind, Place},
     client::Request,
     handlers::{Verified, on_actix, on_axum, verify_actix, verify_axum},
     logs,
     proxy::Proxy,
-    store::Steered,
+    store::{Steered, Verb},
     world::World,
 };
 
@@ -272,6 +273,18 @@ impl App {
         };
         let namespace = place.namespace.clone();
         setup.start_in(self.world.clone(), namespace).await
+    }
+
+    /// The record that was claimed last, as it lies in the store.
+    ///
+    /// # Panics
+    ///
+    /// The store cannot be shared, or nothing was claimed.
+    pub async fn at_rest(&self) -> AtRest {
+        let place = self.place.as_ref().expect("a store that can be shared");
+        let claims = self.store.calls(Verb::Claim);
+        let (_, claim) = claims.last().expect("a claim");
+        AtRest::find(place, claim.id).await
     }
 
     /// Ends the server with all that runs in it, as when a process is stopped; and starts

@@ -39,7 +39,7 @@ pub enum Kind {
 /// A place where several processes may have their store.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
-    kind: Kind,
+    pub(crate) kind: Kind,
     /// What keeps its records apart from those of other tests.
     pub(crate) namespace: String,
     folder: Arc<TempDir>,
@@ -127,7 +127,7 @@ impl Place {
         store
     }
 
-    fn file(&self) -> std::path::PathBuf {
+    pub(crate) fn file(&self) -> std::path::PathBuf {
         self.folder.path().join("records.db")
     }
 
@@ -185,7 +185,7 @@ fn authority(url: &str) -> &str {
     rest.split(['/', '?']).next().unwrap_or(rest)
 }
 
-fn env(name: &str) -> String {
+pub(crate) fn env(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} names no server: use tests/run"))
 }
 

@@ -11,6 +11,7 @@
 )]
 
 pub mod app;
+pub mod at_rest;
 pub mod backend;
 pub mod client;
 pub mod database;
@@ -73,6 +74,14 @@ macro_rules! shared {
     };
 }
 
+/// As [`every!`], on the stores whose records outlive a process, in every form that they have there.
+#[macro_export]
+macro_rules! durable {
+    ($($tests:tt)*) => {
+        $crate::tests_on! { on_durable_stores, $($tests)* }
+    };
+}
+
 /// As [`every!`], on the stores that have transactions.
 #[macro_export]
 macro_rules! transactional {
@@ -118,6 +127,21 @@ macro_rules! on_shared_stores {
             $crate::on_store!($framework, Sqlite, [], $($name)*);
         }
         $crate::on_servers!($framework, $($name)*);
+    };
+}
+
+/// The part of [`durable!`] for one framework.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! on_durable_stores {
+    ($framework:ident, $($name:ident)*) => {
+        mod near_cache {
+            $crate::on_store!($framework, NearCache, [], $($name)*);
+        }
+        mod encrypted {
+            $crate::on_store!($framework, Encrypted, [], $($name)*);
+        }
+        $crate::on_shared_stores!($framework, $($name)*);
     };
 }
 

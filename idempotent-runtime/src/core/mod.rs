@@ -5,6 +5,7 @@
 //! do with the store's answer ([`decide`](protocol::decide)), and what to do with the handler's
 //! outcome ([`conclude`](protocol::conclude)).
 
+pub(crate) mod durable;
 pub(crate) mod fingerprint;
 pub(crate) mod key;
 pub(crate) mod policy;

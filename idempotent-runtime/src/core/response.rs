@@ -58,7 +58,8 @@ impl StoredResponse {
         Self::encode(SEALED, 500, [].iter(), payload)
     }
 
-    /// Reads what [`as_bytes`](Self::as_bytes) gave, maybe in another process.
+    /// Reads what [`as_bytes`](Self::as_bytes) gave. There is no checksum in it: a store whose
+    /// records outlive this process keeps [`to_durable`](Self::to_durable).
     ///
     /// # Errors
     ///
@@ -190,6 +191,8 @@ pub enum DecodeError {
     Version(u8),
     /// Cut off, or never a response.
     Malformed,
+    /// Changed since it was written, or written for another record.
+    Checksum,
 }
 
 impl fmt::Display for DecodeError {
@@ -197,9 +200,13 @@ impl fmt::Display for DecodeError {
         match self {
             Self::Version(version) => write!(
                 formatter,
-                "the record has format version {version}, this version reads {FORMAT_VERSION}"
+                "the record has format version {version}, which is not the one that is read here"
             ),
             Self::Malformed => formatter.write_str("the record is cut off or damaged"),
+            Self::Checksum => formatter.write_str(
+                "the record does not fit its checksum: it was changed since it was written, or \
+                 belongs to another id",
+            ),
         }
     }
 }

@@ -7,6 +7,7 @@
 mod away;
 mod commit_in;
 mod contract;
+mod damage;
 mod execution;
 mod fingerprint;
 mod key;

@@ -28,6 +28,7 @@ use tokio::{
 use super::{
     failure::{renewal_failed, store_error, timed_out, unattended},
     listener::listen,
+    renewals::{Answer, Renewal, Renewals},
     statement::{Statements, time_left},
     table::Table,
     watched::{Seen, Waiter, Watched},
@@ -42,6 +43,10 @@ const BATCH: usize = 256;
 /// After how long without work a connection is closed.
 pub(super) const IDLE: Duration = Duration::from_mins(1);
 
+/// Sent before each statement, in one message and one transaction with it. A stricter level, which
+/// may be the database's default, would fail the whole batch for one row that changes meanwhile.
+const ISOLATION: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
 /// How connections are made.
 pub(super) struct Connecting {
     pub(super) pool: PgPool,
@@ -53,7 +58,7 @@ pub(super) struct Connecting {
 
 /// What the thread is asked to do.
 pub(super) enum Task {
-    Renew(Claim, oneshot::Sender<Result<bool, StoreError>>),
+    Renew(Claim, Answer),
     /// Something is due.
     Look,
     /// Notify this, so that the listener knows that it hears.
@@ -153,6 +158,7 @@ impl Connecting {
 struct Worker {
     shared: Arc<Shared>,
     connection: Option<PgConnection>,
+    renewals: Renewals,
 }
 
 impl Worker {
@@ -160,6 +166,7 @@ impl Worker {
         Self {
             shared,
             connection: None,
+            renewals: Renewals::default(),
         }
     }
 
@@ -167,12 +174,13 @@ impl Worker {
     async fn work(mut self, mut tasks: UnboundedReceiver<Task>) {
         loop {
             let idle_end = Instant::now() + IDLE;
-            let due = self.shared.watched.next_due();
+            let dues = [self.shared.watched.next_due(), self.renewals.next_due()];
+            let due = dues.into_iter().flatten().min();
             let until = due.unwrap_or(idle_end);
-            let mut renewals = Vec::new();
             let mut probes = Vec::new();
+            let renewals = &mut self.renewals;
             let mut gather = |task| match task {
-                Task::Renew(claim, answer) => renewals.push((claim, answer)),
+                Task::Renew(claim, answer) => renewals.ask(claim, answer),
                 Task::Look => {}
                 Task::Probe(payload) => probes.push(payload),
             };
@@ -185,6 +193,7 @@ impl Worker {
             while let Ok(task) = tasks.try_recv() {
                 gather(task);
             }
+            let mut renewals = self.renewals.take_due();
             while !renewals.is_empty() {
                 let rest = renewals.split_off(renewals.len().min(BATCH));
                 self.renew(renewals).await;
@@ -206,21 +215,24 @@ impl Worker {
         }
     }
 
-    async fn renew(&mut self, renewals: Vec<(Claim, oneshot::Sender<Result<bool, StoreError>>)>) {
-        let claims: Vec<Claim> = renewals.iter().map(|(claim, _)| *claim).collect();
+    async fn renew(&mut self, renewals: Vec<Renewal>) {
+        let claims: Vec<Claim> = renewals.iter().map(|renewal| renewal.claim).collect();
         let statement = self.shared.connecting.statements.renew(&claims);
         let rows = self.ask(statement).await;
-        let mut passed = vec![None; claims.len()];
+        let mut answers = vec![None; claims.len()];
         for row in rows.iter().flatten() {
-            if let (Some(index), Ok(was_owner)) = (number(row), row.try_get(1))
-                && let Some(passed) = passed.get_mut(index)
+            if let (Some(index), Ok(is_owner)) = (number(row), row.try_get::<Option<bool>, _>(1))
+                && let Some(answer) = answers.get_mut(index)
             {
-                *passed = Some(was_owner);
+                *answer = Some(is_owner);
             }
         }
-        for ((_, answer), passed) in renewals.into_iter().zip(passed) {
-            // Whoever asked may be gone.
-            let _ = answer.send(passed.ok_or_else(|| renewal_failed(rows.as_ref().err())));
+        for (mut renewal, answer) in renewals.into_iter().zip(answers) {
+            match answer {
+                Some(Some(is_owner)) => renewal.tell(Ok(is_owner)),
+                Some(None) => self.renewals.locked(renewal),
+                None => renewal.tell(Err(renewal_failed(rows.as_ref().err()))),
+            }
         }
     }
 
@@ -255,6 +267,7 @@ impl Worker {
 
     /// Sends a statement that may be repeated.
     async fn ask(&mut self, statement: String) -> Result<Vec<PgRow>, StoreError> {
+        let statement = format!("{ISOLATION}; {statement}");
         let limit = self.shared.connecting.timeout;
         let had_connection = self.connection.is_some();
         let answer = timeout(limit, async {

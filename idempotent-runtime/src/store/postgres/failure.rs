@@ -38,9 +38,14 @@ impl Failure {
         is_refused || self.is_lost()
     }
 
-    /// Whether the connection was lost, and with it the answer.
+    /// Whether the connection was lost, and with it the answer: broken, or ended by the server
+    /// (which says so to whoever uses it next) for a shutdown, an administrator or its idleness.
     pub(super) fn is_lost(&self) -> bool {
-        matches!(self, Self::Database(sqlx::Error::Io(_)))
+        match self {
+            Self::Database(sqlx::Error::Io(_)) => true,
+            Self::Database(error) => code(error).starts_with("57P"),
+            Self::Unreadable(_) => false,
+        }
     }
 
     /// Whether a transaction that is writing this very id did not end in time.

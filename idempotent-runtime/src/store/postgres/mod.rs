@@ -8,6 +8,7 @@ mod attendant;
 mod builder;
 mod failure;
 mod listener;
+mod renewals;
 mod statement;
 mod table;
 mod watched;
@@ -26,7 +27,9 @@ use self::{
 };
 pub use self::{builder::PostgresStoreBuilder, table::InvalidTableName};
 use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional};
-use crate::core::{protocol::Found, record::Claim, response::StoredResponse};
+use crate::core::{
+    fingerprint::Fingerprint, protocol::Found, record::Claim, response::StoredResponse,
+};
 
 /// How often a statement is sent again that found somebody else changing the row. The pauses
 /// between double, from one millisecond.
@@ -63,7 +66,8 @@ const PATIENT_ATTEMPTS: u32 = 4;
 /// look every 100 ms.
 ///
 /// The pool's `test_before_acquire`, which is on unless turned off, adds a round trip to every
-/// call.
+/// call. The store does without: a verb whose connection turns out to be lost, because the server
+/// was restarted or ended it for its idleness, is sent again on another.
 ///
 /// # Proxies and prepared statements
 ///
@@ -81,14 +85,22 @@ const PATIENT_ATTEMPTS: u32 = 4;
 ///
 /// # Transactions
 ///
-/// `Execution::commit_in` writes the record in the handler's own transaction. `READ COMMITTED`,
-/// the server's default, is the level to use. Under `REPEATABLE READ` and `SERIALIZABLE` a lease
-/// that is renewed after the transaction's first statement makes `commit_in` fail with a serialization
-/// failure; then nothing is committed and nothing is lost, and the handler may begin its
-/// transaction again. While the transaction is open, the row is answered as it was before:
-/// running. Only where the id has no row (its lease ended and it was swept, or another
-/// run took it over and released it) a claim of the same id waits for the transaction, for one
-/// second at most, before it is answered so.
+/// `Execution::commit_in` writes the record in the handler's own transaction. While that is open,
+/// the row is answered as it was before: running. Only where the id has no row (its lease ended
+/// and it was swept, or another run took it over and released it) a claim of the same id waits for
+/// the transaction, for one second at most, before it is answered so.
+///
+/// Nor is the lease renewed meanwhile, and it need not be: nobody gets the claim. If the
+/// transaction is rolled back after the lease has ended, the claim is the next one's who asks,
+/// until it is renewed, which is tried again after a twelfth of the lease. A run that lost its
+/// claim so is fenced as any other.
+///
+/// `READ COMMITTED`, the server's default, is the level to use. Under `REPEATABLE READ` and
+/// `SERIALIZABLE` a lease that is renewed after the transaction's first statement makes `commit_in`
+/// fail with a serialization failure; then nothing is committed and nothing is lost, and the
+/// handler may begin its transaction again. So such a transaction should take less than a third of
+/// the lease. A retry that begins to wait after its first statement does not disturb it, and is
+/// answered within a second of its end rather than at once.
 ///
 /// Cloning gives another handle on the same store.
 #[derive(Clone)]
@@ -164,13 +176,13 @@ impl PostgresStore {
         Ok(done.rows_affected())
     }
 
-    /// Sweeps now and after every `interval`, until it is dropped: to be spawned. A sweep that
-    /// fails is logged, and the next one comes all the same.
+    /// Sweeps now and after every `interval`: to be spawned. A sweep that fails is logged, and the
+    /// next one comes all the same. Ends when the store's last handle is dropped.
     pub fn sweep_every(&self, interval: Duration) -> impl Future<Output = ()> + Send + 'static {
         const LIMIT: u32 = 1000;
-        let store = self.clone();
+        let shared = Arc::downgrade(&self.0);
         async move {
-            loop {
+            while let Some(store) = shared.upgrade().map(Self) {
                 match store.sweep(LIMIT).await {
                     // There may be more.
                     Ok(removed) if removed >= LIMIT.into() => continue,
@@ -180,6 +192,7 @@ impl PostgresStore {
                         "expired records could not be removed and will be tried again",
                     ),
                 }
+                drop(store);
                 sleep(interval).await;
             }
         }
@@ -199,44 +212,48 @@ impl Shared {
 
     /// Sends a statement until it has met nobody else at the row, and all of that in the time
     /// limit. Each time it either did all that was asked or nothing.
-    async fn settled<A: Future<Output = Result<Verdict, Failure>>>(
+    async fn settled<F: From<Found>, A: Future<Output = Result<Verdict<F>, Failure>>>(
         &self,
         claim: Option<&Claim>,
         ask: impl Fn() -> A,
-    ) -> Result<Option<Found>, StoreError> {
+    ) -> Result<Option<F>, StoreError> {
         let settle = async {
             let mut is_unknown = false;
-            for attempt in 0..ATTEMPTS {
+            // As many of the pool's connections can have been lost while nobody used them.
+            let mut stale = self.pool.size();
+            let mut attempt = 0;
+            while attempt < ATTEMPTS {
                 match ask().await {
                     Ok(Verdict::Passed | Verdict::Before(_)) => return Ok(None),
                     Ok(Verdict::Found(found)) => return Ok(Some(found)),
                     // A transaction holds the row and stays open: the answer is what was there
                     // when it was last committed, and that nobody can have it now.
                     Ok(Verdict::Again(Some(fingerprint))) if attempt >= PATIENT_ATTEMPTS => {
-                        return Ok(Some(Found::Running {
-                            fingerprint,
-                            lease_left: Some(Duration::ZERO),
-                        }));
+                        return Ok(Some(running(fingerprint).into()));
                     }
                     Ok(Verdict::Again(_)) => {}
+                    Err(failure) if failure.is_lost() && stale > 0 => {
+                        // What it was asked for may be what is in the way now.
+                        is_unknown = true;
+                        stale -= 1;
+                        continue;
+                    }
                     Err(failure) if failure.is_transient() && attempt + 1 < ATTEMPTS => {
-                        // What a lost connection was asked for may be what is in the way now.
                         is_unknown |= failure.is_lost();
                     }
                     Err(failure) if claim.is_some() && !is_unknown && failure.is_locked() => break,
                     Err(failure) => {
-                        return Err(failure.into_store_error(&self.table, claim.is_some()));
+                        let claims_nothing_yet = claim.is_some() && !is_unknown;
+                        return Err(failure.into_store_error(&self.table, claims_nothing_yet));
                     }
                 }
                 sleep(Duration::from_millis(1 << attempt)).await;
+                attempt += 1;
             }
             // The server has answered, and said that others are at this very id.
-            let running = |claim: &Claim| Found::Running {
-                fingerprint: claim.fingerprint,
-                lease_left: Some(Duration::ZERO),
-            };
             let claim = claim.filter(|_| !is_unknown);
-            claim.map(running).map(Some).ok_or_else(contended)
+            let found = claim.map(|claim| running(claim.fingerprint).into());
+            found.map(Some).ok_or_else(contended)
         };
         let settled = timeout(self.timeout, settle).await;
         settled.map_err(|_| timed_out(self.timeout))?
@@ -267,8 +284,12 @@ impl Store for PostgresStore {
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        let asked = self.0.statements.release(&self.0.pool, claim);
-        Ok(fence(self.0.timed(asked).await?))
+        let Shared {
+            pool, statements, ..
+        } = &*self.0;
+        let ask = || statements.release(pool, claim);
+        let foreign = self.0.settled(None, ask).await?;
+        Ok(fence(foreign.is_none()))
     }
 
     async fn renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
@@ -336,6 +357,14 @@ impl Transactional for PostgresStore {
                 .await
                 .map_err(|_| timed_out(limit))?
         })
+    }
+}
+
+/// Somebody is at the id, and nobody knows for how long.
+fn running(fingerprint: Fingerprint) -> Found {
+    Found::Running {
+        fingerprint,
+        lease_left: Some(Duration::ZERO),
     }
 }
 

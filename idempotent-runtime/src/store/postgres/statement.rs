@@ -7,7 +7,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, postgres::PgRow};
 
 use super::table::Table;
@@ -32,7 +31,7 @@ pub(super) struct Statements {
     release: Form,
     renew: String,
     watch: String,
-    sweep_of: String,
+    sweep_of: [String; 2],
     pub(super) ping: String,
 }
 
@@ -44,15 +43,24 @@ struct Form {
     named: Option<Arc<str>>,
 }
 
-/// What the server said.
-pub(super) enum Verdict {
+/// What the server said; `F` is what it says of what is in the way.
+pub(super) enum Verdict<F = Found> {
     /// Done as asked.
     Passed,
-    Found(Found),
+    Found(F),
     /// The owner itself has recorded this before.
-    Before(Found),
+    Before(F),
     /// Somebody else is changing the row; with the fingerprint of what was there last.
     Again(Option<Fingerprint>),
+}
+
+/// What is in the way is somebody else's.
+pub(super) struct Foreign;
+
+impl From<Found> for Foreign {
+    fn from(_: Found) -> Self {
+        Self
+    }
 }
 
 /// Why there is no verdict.
@@ -90,7 +98,7 @@ impl Statements {
             release: form("_release", "*", "*", "$1, $2::text::uuid"),
             renew: table.quoted("_renew"),
             watch: table.quoted("_watch"),
-            sweep_of: table.quoted(""),
+            sweep_of: [table.quoted(""), table.quoted("_awaited")],
             ping: format!("SELECT 1 FROM {} LIMIT 1", table.quoted("")),
         }
     }
@@ -120,7 +128,7 @@ impl Statements {
                 .fetch_one(pool)
                 .await?
         };
-        verdict(&row, self.claim.named.is_some())
+        verdict(&row, &claim.id, self.claim.named.is_some())
     }
 
     pub(super) async fn complete<'e>(
@@ -135,24 +143,28 @@ impl Statements {
                 .bind(&claim.fingerprint.as_bytes()[..])
                 .bind(owner(claim))
                 .bind(micros(claim.ttl))
-                .bind(&response.as_bytes()[..])
+                .bind(response.to_durable(&claim.id, &claim.fingerprint))
                 .fetch_one(executor)
                 .await?
         } else {
-            let mut text = Text::new(&self.complete.written, response.as_bytes().len());
+            let response = response.to_durable(&claim.id, &claim.fingerprint);
+            let mut text = Text::new(&self.complete.written, response.len());
             text.bytes(claim.id.as_bytes());
             text.bytes(claim.fingerprint.as_bytes());
             text.owner(claim);
             text.duration(claim.ttl);
-            text.bytes(response.as_bytes());
+            text.bytes(&response);
             let text = AssertSqlSafe(text.end());
             sqlx::raw_sql(text).fetch_one(executor).await?
         };
-        verdict(&row, self.complete.named.is_some())
+        verdict(&row, &claim.id, self.complete.named.is_some())
     }
 
-    /// Whether the claim was the owner's.
-    pub(super) async fn release(&self, pool: &PgPool, claim: &Claim) -> Result<bool, sqlx::Error> {
+    pub(super) async fn release(
+        &self,
+        pool: &PgPool,
+        claim: &Claim,
+    ) -> Result<Verdict<Foreign>, Failure> {
         let row = if let Some(named) = &self.release.named {
             sqlx::query(AssertSqlSafe(Arc::clone(named)))
                 .bind(&claim.id.as_bytes()[..])
@@ -167,11 +179,15 @@ impl Statements {
                 .fetch_one(pool)
                 .await?
         };
-        row.try_get(0)
+        Ok(match row.try_get(0)? {
+            Some(true) => Verdict::Passed,
+            Some(false) => Verdict::Found(Foreign),
+            None => Verdict::Again(None),
+        })
     }
 
     /// Renews many claims. The answers are rows of a number and whether the claim with that
-    /// number was its owner's.
+    /// number was its owner's; nothing if it is, and could not be renewed now.
     pub(super) fn renew(&self, claims: &[Claim]) -> String {
         let Self { renew, .. } = self;
         let mut values = Values::default();
@@ -205,12 +221,18 @@ impl Statements {
         )
     }
 
-    /// Removes at most so many expired rows, none that somebody else is at.
+    /// Removes at most so many expired rows, and marks of claims that have ended, none that
+    /// somebody else is at. Counts the rows.
     pub(super) fn sweep(&self, limit: u32) -> String {
-        let Self { sweep_of, .. } = self;
+        let [records, awaited] = &self.sweep_of;
         format!(
-            "DELETE FROM {sweep_of} WHERE free_at <= now() AND id = ANY (ARRAY(\
-             SELECT id FROM {sweep_of} WHERE sweep_at <= now() AND free_at <= now() \
+            "WITH unmarked AS (DELETE FROM {awaited} WHERE id = ANY (ARRAY(\
+             SELECT id FROM {awaited} a WHERE NOT EXISTS (\
+             SELECT FROM {records} r WHERE r.id = a.id AND r.response IS NULL) \
+             LIMIT {limit} FOR UPDATE SKIP LOCKED))) \
+             DELETE FROM {records} WHERE free_at BETWEEN 'epoch' AND now() AND id = ANY (ARRAY(\
+             SELECT id FROM {records} WHERE sweep_at <= now() \
+             AND free_at BETWEEN 'epoch' AND now() \
              ORDER BY sweep_at LIMIT {limit} FOR UPDATE SKIP LOCKED))"
         )
     }
@@ -302,7 +324,7 @@ pub(super) fn time_left(micros: Option<i64>) -> Duration {
     Duration::from_micros(u64::try_from(micros.unwrap_or(0)).unwrap_or(0))
 }
 
-fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
+fn verdict(row: &PgRow, id: &RecordId, binary: bool) -> Result<Verdict, Failure> {
     const NO_FINGERPRINT: &str = "a row without a fingerprint of 32 bytes";
     let verdict: i32 = row.try_get(0)?;
     if verdict == 1 {
@@ -327,7 +349,8 @@ fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
             let response = bytes(row, 3, binary)?.unwrap_or_default();
             let found = Found::Done {
                 fingerprint,
-                response: StoredResponse::decode(Bytes::from(response)).map_err(unreadable)?,
+                response: StoredResponse::from_durable(response.into(), id, &fingerprint)
+                    .map_err(unreadable)?,
                 ttl_left: left,
             };
             if verdict == 5 {
@@ -338,6 +361,7 @@ fn verdict(row: &PgRow, binary: bool) -> Result<Verdict, Failure> {
         }
         (4, Some(fingerprint)) => Verdict::Found(Found::Lost { fingerprint }),
         (0, fingerprint) => Verdict::Again(fingerprint),
+        (6, _) => return Err(unreadable("a row with a time that no clock shows")),
         _ => return Err(unreadable("an answer that this version does not know")),
     })
 }

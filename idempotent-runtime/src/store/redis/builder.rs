@@ -69,8 +69,11 @@ impl RedisStoreBuilder {
     ///
     /// This makes it much less likely that a failover loses a claim or a record, and does not
     /// rule it out: the replica that is promoted need not be one that answered. The connection is
-    /// held up while the replicas answer (`WAIT`), so the number of verbs per second is bounded
-    /// by their round trip. Not for clusters: to connect to one is an error then.
+    /// held up while the replicas answer (`WAIT`), so the number of claims and completions per
+    /// second is bounded by their round trip, and while too few are there by `limit`. Leases are
+    /// renewed, and claims that are waited for are looked at, on a third connection that nothing
+    /// holds up: a running handler keeps its claim while its replicas are away. Not for clusters:
+    /// to connect to one is an error then.
     pub fn wait_for_replicas(mut self, count: u32, limit: Duration) -> Self {
         self.replicas = Some(Replicas { count, limit });
         self
@@ -136,11 +139,16 @@ impl RedisStoreBuilder {
             ));
         }
         let driver = Driver::start().map_err(StoreError::unavailable)?;
+        let link = Link::new(Arc::new(driver), Arc::new(servers), self.timeout);
         let store = RedisStore(Arc::new(super::Inner {
             prefix: self.prefix,
             limit: self.timeout,
             replicas: self.replicas,
-            link: Link::new(driver, Arc::new(servers), self.timeout),
+            unheld: match self.replicas {
+                Some(_) => link.beside(),
+                None => link.clone(),
+            },
+            link,
             bells: Bells::default(),
         }));
         store.examine().await?;

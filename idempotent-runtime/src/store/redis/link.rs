@@ -1,4 +1,4 @@
-//! The connection that carries the verbs: one, shared by all, made again when it is lost.
+//! A connection that carries verbs: one, shared by all, made again when it is lost.
 
 use std::{
     future::Future,
@@ -46,9 +46,10 @@ impl Drop for Driver {
     }
 }
 
-/// The way to the servers.
+/// A way to the servers: one connection at a time, which clones share.
+#[derive(Clone)]
 pub(super) struct Link {
-    driver: Driver,
+    driver: Arc<Driver>,
     shared: Arc<Shared>,
 }
 
@@ -71,7 +72,7 @@ struct State {
 }
 
 impl Link {
-    pub(super) fn new(driver: Driver, servers: Arc<Servers>, limit: Duration) -> Self {
+    pub(super) fn new(driver: Arc<Driver>, servers: Arc<Servers>, limit: Duration) -> Self {
         let shared = Arc::new(Shared {
             servers,
             limit,
@@ -79,6 +80,12 @@ impl Link {
             making: tokio::sync::Mutex::default(),
         });
         Self { driver, shared }
+    }
+
+    /// Another way to the same servers, with a connection of its own.
+    pub(super) fn beside(&self) -> Self {
+        let (driver, shared) = (Arc::clone(&self.driver), &self.shared);
+        Self::new(driver, Arc::clone(&shared.servers), shared.limit)
     }
 
     pub(super) fn driver(&self) -> &Driver {

@@ -52,8 +52,8 @@ const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)
 ///
 /// Cloning gives another handle on the same store. A store may be used from any number of
 /// runtimes: it drives its two connections (one for verbs, and one, made when somebody first
-/// waits, that hears when claims end) on a thread of its own, and makes them again when they are
-/// lost. Every verb answers within the [`timeout`](RedisStoreBuilder::timeout).
+/// waits, that hears when claims end; [`wait_for_replicas`](RedisStoreBuilder::wait_for_replicas)
+/// adds a third) on a thread of its own, and makes them again when they are lost. Every verb answers within the [`timeout`](RedisStoreBuilder::timeout).
 ///
 /// # What Redis can lose
 ///
@@ -101,6 +101,8 @@ struct Inner {
     limit: Duration,
     replicas: Option<Replicas>,
     link: Link,
+    /// Never sent a `WAIT`, which would hold up whatever comes behind it.
+    unheld: Link,
     bells: Bells,
 }
 
@@ -221,7 +223,7 @@ impl Notify for RedisStore {
                 let connected = timeout(*limit, listener.connected()).await == Ok(true);
                 // Only after it would be told: what ends before is seen here, and what ends
                 // after is heard.
-                match self.within(self.watch(&key)).await {
+                match self.within(self.watch(&claim.id, &key)).await {
                     Ok(Some(owner)) if runs_for.is_none_or(|before| before == owner) => {
                         runs_for = Some(owner);
                     }

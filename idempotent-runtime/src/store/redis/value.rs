@@ -7,7 +7,7 @@
 //! | 2..18 | owner | owner |
 //! | 18..50 | fingerprint | fingerprint |
 //! | 50..58 | ttl, in ms, little endian | ttl |
-//! | 58.. | lease, in ms, little endian | the stored response |
+//! | 58.. | lease, in ms, little endian | the stored response, in its durable form |
 //!
 //! The value expires by itself: a record when its ttl ends, a claim that may be run again when its
 //! lease ends, and one that may not a ttl after its lease. So what is left of a lease is known
@@ -22,7 +22,7 @@ use crate::{
         fingerprint::Fingerprint,
         policy::OnLost,
         protocol::Found,
-        record::{Claim, OwnerToken},
+        record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
     store::StoreError,
@@ -54,9 +54,10 @@ pub(super) fn of_claim(claim: &Claim) -> Vec<u8> {
 
 /// The value of the record that ends a claim.
 pub(super) fn of_record(claim: &Claim, response: &StoredResponse) -> Vec<u8> {
-    let mut value = Vec::with_capacity(PREFIX + response.as_bytes().len());
+    let response = response.to_durable(&claim.id, &claim.fingerprint);
+    let mut value = Vec::with_capacity(PREFIX + response.len());
     put_prefix(&mut value, RECORD, claim);
-    value.extend_from_slice(response.as_bytes());
+    value.extend_from_slice(&response);
     value
 }
 
@@ -101,8 +102,8 @@ enum What {
 }
 
 impl Kept {
-    /// Reads a value.
-    pub(super) fn read(value: Vec<u8>) -> Result<Self, StoreError> {
+    /// Reads the value under an id.
+    pub(super) fn read(id: &RecordId, value: Vec<u8>) -> Result<Self, StoreError> {
         let value = Bytes::from(value);
         match value.first() {
             Some(&VERSION) => {}
@@ -117,6 +118,7 @@ impl Kept {
         let (owner, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
         let (fingerprint, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
         let (ttl, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+        let fingerprint = Fingerprint::from_bytes(*fingerprint);
         let what = match *state {
             MAY_RERUN | REFUSES => What::Claim {
                 lease_ms: u64::from_le_bytes(rest.try_into().map_err(|_| damaged())?),
@@ -127,13 +129,14 @@ impl Kept {
                 },
             },
             RECORD => What::Record(
-                StoredResponse::decode(value.slice(PREFIX..)).map_err(StoreError::unreadable)?,
+                StoredResponse::from_durable(value.slice(PREFIX..), id, &fingerprint)
+                    .map_err(StoreError::unreadable)?,
             ),
             _ => return Err(damaged()),
         };
         Ok(Self {
             owner: *owner,
-            fingerprint: Fingerprint::from_bytes(*fingerprint),
+            fingerprint,
             ttl_ms: u64::from_le_bytes(*ttl),
             what,
         })
@@ -205,7 +208,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::record::RecordId;
 
     const FINGERPRINT: Fingerprint = Fingerprint::from_bytes([7; 32]);
 
@@ -224,7 +226,7 @@ mod tests {
     fn a_claim_is_read_as_it_was_written() {
         for (on_lost, after) in [(OnLost::Rerun, 0), (OnLost::Refuse, 86_400_000)] {
             let claim = claim(on_lost);
-            let read = || Kept::read(of_claim(&claim)).unwrap();
+            let read = || Kept::read(&claim.id, of_claim(&claim)).unwrap();
             assert!(read().is_claim_of(claim.owner));
             assert!(!read().is_claim_of(OwnerToken::new(5)));
             for (left, lease_left) in [(after + 1, 1), (after + 29_000, 29_000), (-1, 30_000)] {
@@ -239,7 +241,8 @@ mod tests {
                 );
             }
         }
-        let lost = Kept::read(of_claim(&claim(OnLost::Refuse))).unwrap();
+        let claim = claim(OnLost::Refuse);
+        let lost = Kept::read(&claim.id, of_claim(&claim)).unwrap();
         assert_eq!(lost.runs_for(86_400_000), None);
         assert!(matches!(lost.found(86_400_000), Found::Lost { .. }));
     }
@@ -248,7 +251,7 @@ mod tests {
     fn a_record_is_read_as_it_was_written() {
         let claim = claim(OnLost::Rerun);
         let response = StoredResponse::new(201, &[("location", b"/1")], b"body");
-        let read = Kept::read(of_record(&claim, &response)).unwrap();
+        let read = Kept::read(&claim.id, of_record(&claim, &response)).unwrap();
         assert!(!read.is_claim_of(claim.owner));
         assert_eq!(
             read.found(5),
@@ -270,7 +273,7 @@ mod tests {
                 bytes[0] = VERSION;
                 bytes[1] %= 5;
             }
-            if let Ok(kept) = Kept::read(bytes) {
+            if let Ok(kept) = Kept::read(&RecordId::from_bytes([1; 32]), bytes) {
                 kept.found(left);
             }
         }

@@ -1,15 +1,21 @@
 //! The verbs: what is sent to the server, and what its answers mean.
 
-use redis::{Cmd, ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
+use std::future::Future;
+
+use redis::{Cmd, ErrorKind, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 
 use super::{
     RedisStore,
     builder::Replicas,
+    link::Link,
     script::{self, Script},
     value::{self, Kept},
 };
 use crate::{
-    core::{record::Claim, response::StoredResponse},
+    core::{
+        record::{Claim, RecordId},
+        response::StoredResponse,
+    },
     store::{ClaimAnswer, Completion, Fence, StoreError},
 };
 
@@ -47,7 +53,7 @@ impl RedisStore {
             Err(StoreError::Full) => return self.look_when_full(claim, &key).await,
             Err(error) => return Err(error),
         };
-        let (kept, left) = read(found, &left)?;
+        let (kept, left) = read(&claim.id, found, &left)?;
         if kept.is_lost(left) {
             return self.claim_by_script(claim, &key).await;
         }
@@ -66,11 +72,12 @@ impl RedisStore {
         let lifetime = value::claim_lifetime(claim).to_string();
         let takes_over: &[u8] = if claim.takes_over { b"1" } else { b"0" };
         let arguments: [&[u8]; 3] = [&value, lifetime.as_bytes(), takes_over];
-        let (answer, acknowledged) = match self.run(&script::CLAIM, key, &arguments).await {
+        let (answer, acknowledged) = match self.run_and_wait(&script::CLAIM, key, &arguments).await
+        {
             Err(StoreError::Full) => return self.look_when_full(claim, key).await,
             answer => answer?,
         };
-        match read_pair(answer)? {
+        match read_pair(&claim.id, answer)? {
             None => self.granted(claim, &acknowledged).await,
             Some((kept, _)) if kept.is_claim_of(claim.owner) => {
                 self.granted(claim, &acknowledged).await
@@ -99,8 +106,8 @@ impl RedisStore {
     /// A full server refuses even a claim that would have been refused: what it has is still
     /// told.
     async fn look_when_full(&self, claim: &Claim, key: &[u8]) -> Result<ClaimAnswer, StoreError> {
-        let (answer, _) = self.run(&script::LOOK, key, &[]).await?;
-        match read_pair(answer)? {
+        let answer = run(&self.0.link, &script::LOOK, key, &[]).await?;
+        match read_pair(&claim.id, answer)? {
             // Granted before, and the answer was lost: whoever asked gives it back.
             Some((kept, _)) if kept.is_claim_of(claim.owner) => {
                 Err(StoreError::unavailable("the server's memory is full"))
@@ -118,55 +125,50 @@ impl RedisStore {
         let (key, value) = (self.key(&claim.id), value::of_record(claim, response));
         let ttl = value::millis(claim.ttl).to_string();
         let arguments: [&[u8]; 2] = [&value, ttl.as_bytes()];
-        let (answer, acknowledged) = match self.run(&script::COMPLETE, &key, &arguments).await {
-            // The claim stands, and there may be room when it is tried again.
-            Err(StoreError::Full) => {
-                return Err(StoreError::unavailable("the server's memory is full"));
-            }
-            answer => answer?,
-        };
-        match read_pair(answer)? {
+        let (answer, acknowledged) =
+            match self.run_and_wait(&script::COMPLETE, &key, &arguments).await {
+                // The claim stands, and there may be room when it is tried again.
+                Err(StoreError::Full) => {
+                    return Err(StoreError::unavailable("the server's memory is full"));
+                }
+                answer => answer?,
+            };
+        match read_pair(&claim.id, answer)? {
             None => self.check_wait(&acknowledged).map(|()| Completion::Stored),
             Some((kept, left)) => Ok(Completion::Fenced(kept.found(left))),
         }
     }
 
+    /// Behind claims on their connection, so that it does not come before its own that was given
+    /// up on the way. Without a `WAIT`, whose answer would change nothing.
     pub(super) async fn ask_release(&self, claim: &Claim) -> Result<Fence, StoreError> {
         let owner = value::owner_bytes(claim.owner);
         let key = self.key(&claim.id);
-        let (answer, _) = self.run(&script::RELEASE, &key, &[&owner]).await?;
+        let answer = run(&self.0.link, &script::RELEASE, &key, &[&owner]).await?;
         fence(&answer)
     }
 
+    /// Not behind claims that wait for replicas: a running handler keeps its claim without them.
     pub(super) async fn ask_renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
         let owner = value::owner_bytes(claim.owner);
         let lifetime = value::claim_lifetime(claim).to_string();
         let key = self.key(&claim.id);
-        let (answer, _) = self
-            .run(&script::RENEW, &key, &[&owner, lifetime.as_bytes()])
-            .await?;
+        let arguments: [&[u8]; 2] = [&owner, lifetime.as_bytes()];
+        let answer = run(&self.0.unheld, &script::RENEW, &key, &arguments).await?;
         fence(&answer)
     }
 
     /// Runs a script, and gives its answer and that of the replicas, if they are to be waited for.
-    async fn run(
+    async fn run_and_wait(
         &self,
         script: &Script,
         key: &[u8],
         arguments: &[&[u8]],
     ) -> Result<(Value, Value), StoreError> {
-        let ran = self.ask_script(script.by_hash(key, arguments)).await;
-        let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
-        match ran {
-            Err(error) if error.kind() == forgotten => {
-                self.ask_script(script.by_code(key, arguments)).await
-            }
-            ran => ran,
-        }
-        .map_err(failed)
+        call(script, key, arguments, |call| self.ask_and_wait(call)).await
     }
 
-    async fn ask_script(&self, call: Cmd) -> Result<(Value, Value), RedisError> {
+    async fn ask_and_wait(&self, call: Cmd) -> RedisResult<(Value, Value)> {
         let link = &self.0.link;
         if self.0.replicas.is_none() {
             return Ok((link.one(&call).await?, Value::Nil));
@@ -201,22 +203,52 @@ impl RedisStore {
     }
 
     /// Whose claim runs under the key, if one does.
-    pub(super) async fn watch(&self, key: &[u8]) -> Result<Option<[u8; 16]>, StoreError> {
-        let (answer, _) = self.run(&script::WATCH, key, &[]).await?;
-        Ok(read_pair(answer)?.and_then(|(kept, left)| kept.runs_for(left)))
+    pub(super) async fn watch(
+        &self,
+        id: &RecordId,
+        key: &[u8],
+    ) -> Result<Option<[u8; 16]>, StoreError> {
+        let answer = run(&self.0.unheld, &script::WATCH, key, &[]).await?;
+        Ok(read_pair(id, answer)?.and_then(|(kept, left)| kept.runs_for(left)))
     }
 }
 
+/// Runs a script.
+async fn run(
+    link: &Link,
+    script: &Script,
+    key: &[u8],
+    arguments: &[&[u8]],
+) -> Result<Value, StoreError> {
+    let ask = |call| async move { link.one(&call).await };
+    call(script, key, arguments, ask).await
+}
+
+/// Calls a script, once more with its code if the server has not seen it or has forgotten it.
+async fn call<T, A: Future<Output = RedisResult<T>>>(
+    script: &Script,
+    key: &[u8],
+    arguments: &[&[u8]],
+    ask: impl Fn(Cmd) -> A,
+) -> Result<T, StoreError> {
+    let forgotten = ErrorKind::Server(ServerErrorKind::NoScript);
+    match ask(script.by_hash(key, arguments)).await {
+        Err(error) if error.kind() == forgotten => ask(script.by_code(key, arguments)).await,
+        called => called,
+    }
+    .map_err(failed)
+}
+
 /// A value and what is left of it.
-fn read(value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
+fn read(id: &RecordId, value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
     let (Value::BulkString(bytes), Value::Int(left)) = (value, left) else {
         return Err(unexpected());
     };
-    Ok((Kept::read(bytes)?, *left))
+    Ok((Kept::read(id, bytes)?, *left))
 }
 
 /// What a script answers: that nothing is in the way any more, or what is.
-fn read_pair(answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
+fn read_pair(id: &RecordId, answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
     let Value::Array(parts) = answer else {
         return match answer {
             Value::Int(1) => Ok(None),
@@ -226,7 +258,7 @@ fn read_pair(answer: Value) -> Result<Option<(Kept, i64)>, StoreError> {
     let mut parts = parts.into_iter();
     match (parts.next(), parts.next()) {
         (Some(Value::Nil), _) => Ok(None),
-        (Some(found), Some(left)) => read(found, &left).map(Some),
+        (Some(found), Some(left)) => read(id, found, &left).map(Some),
         _ => Err(unexpected()),
     }
 }

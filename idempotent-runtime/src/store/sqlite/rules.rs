@@ -9,7 +9,7 @@ use crate::{
         fingerprint::Fingerprint,
         policy::OnLost,
         protocol::Found,
-        record::{Claim, OwnerToken},
+        record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
     store::{ClaimAnswer, Completion, Fence, StoreError},
@@ -35,7 +35,7 @@ pub(super) enum State {
         on_lost: OnLost,
     },
     /// The owner is kept so that a completion whose answer was lost can be repeated. The
-    /// response is decoded only for those who ask for it.
+    /// response is in its durable form, and read only for those who ask for it.
     Done { response: Bytes },
 }
 
@@ -57,7 +57,7 @@ pub(super) fn claim(
         && !row.is_claimed_by(claim.owner)
         && !(claim.takes_over && row.is_lost(now))
     {
-        return Ok((ClaimAnswer::Found(row.found(now)?), Change::Keep));
+        return Ok((ClaimAnswer::Found(row.found(&claim.id, now)?), Change::Keep));
     }
     // A repeated claim gets its whole lease again, because the first answer may be long lost.
     Ok((ClaimAnswer::Claimed, Change::Put(Row::running(claim, now))))
@@ -75,14 +75,15 @@ pub(super) fn complete(
                 return Ok((Completion::Stored, Change::Keep));
             }
         } else if !row.is_expired(now) {
-            return Ok((Completion::Fenced(row.found(now)?), Change::Keep));
+            let found = row.found(&claim.id, now)?;
+            return Ok((Completion::Fenced(found), Change::Keep));
         }
     }
     let done = Row {
         owner: claim.owner,
         fingerprint: claim.fingerprint,
         state: State::Done {
-            response: response.as_bytes().clone(),
+            response: response.to_durable(&claim.id, &claim.fingerprint).into(),
         },
         expires_at: now.saturating_add(millis(claim.ttl)),
     };
@@ -134,11 +135,11 @@ impl Row {
     /// The record, if it is this owner's.
     pub(super) fn done_by(
         &self,
-        owner: OwnerToken,
+        claim: &Claim,
         now: Millis,
     ) -> Result<Option<Found>, StoreError> {
         match self.state {
-            State::Done { .. } if self.owner == owner => self.found(now).map(Some),
+            State::Done { .. } if self.owner == claim.owner => self.found(&claim.id, now).map(Some),
             _ => Ok(None),
         }
     }
@@ -155,7 +156,7 @@ impl Row {
         self.expires_at <= now
     }
 
-    fn found(&self, now: Millis) -> Result<Found, StoreError> {
+    fn found(&self, id: &RecordId, now: Millis) -> Result<Found, StoreError> {
         let fingerprint = self.fingerprint;
         Ok(match &self.state {
             State::Running { lease_until, .. } if now < *lease_until => Found::Running {
@@ -165,7 +166,7 @@ impl Row {
             State::Running { .. } => Found::Lost { fingerprint },
             State::Done { response } => Found::Done {
                 fingerprint,
-                response: StoredResponse::decode(response.clone())
+                response: StoredResponse::from_durable(response.clone(), id, &fingerprint)
                     .map_err(StoreError::unreadable)?,
                 ttl_left: left(self.expires_at, now),
             },

@@ -89,7 +89,7 @@ impl Statements {
             }),
             sweep: format!(
                 "DELETE FROM \"{table}\" WHERE rowid IN \
-                 (SELECT rowid FROM \"{table}\" WHERE expires_at <= {NOW} LIMIT ?)"
+                 (SELECT rowid FROM \"{table}\" WHERE expires_at BETWEEN 1 AND {NOW} LIMIT ?)"
             )
             .into(),
             // What `rules::complete` says, as one statement, for a transaction that is not ours.
@@ -101,7 +101,8 @@ impl Statements {
                  fingerprint = excluded.fingerprint, state = excluded.state, \
                  lease_until = excluded.lease_until, expires_at = excluded.expires_at, \
                  response = excluded.response \
-                 WHERE (r.owner = excluded.owner AND r.state <> {DONE} OR r.expires_at <= {NOW}) \
+                 WHERE (r.owner = excluded.owner AND r.state <> {DONE} \
+                 OR r.expires_at BETWEEN 1 AND {NOW}) \
                  AND r.state IN ({RUNNING_RERUN}, {RUNNING_REFUSE}, {DONE})"
             )
             .into(),
@@ -274,13 +275,15 @@ where
 
 /// A row that is there. Somebody may have written to it, or the file may be damaged.
 fn read(row: &SqliteRow) -> Result<Row, &'static str> {
-    const NO_LEASE: &str = "a claim has no lease";
+    const NO_LEASE: &str = "a claim has no lease, or a damaged one";
     let bytes = |index| row.try_get::<&[u8], _>(index).ok();
     let number = |index| row.try_get::<i64, _>(index).ok();
+    // No clock has ever shown another one: what has it must not be taken for expired.
+    let time = |index| number(index).filter(|time| *time > 0);
     let owner = bytes(2).and_then(|owner| owner.try_into().ok());
     let fingerprint = bytes(3).and_then(|fingerprint| fingerprint.try_into().ok());
     let running = |on_lost| {
-        let lease_until = number(5);
+        let lease_until = time(5);
         lease_until.map(|lease_until| State::Running {
             lease_until,
             on_lost,
@@ -300,7 +303,7 @@ fn read(row: &SqliteRow) -> Result<Row, &'static str> {
             }
             _ => return Err("the row is in a state that this version does not know"),
         },
-        expires_at: number(6).ok_or("the time of expiry is damaged")?,
+        expires_at: time(6).ok_or("the time of expiry is damaged")?,
     })
 }
 

@@ -69,7 +69,7 @@ impl SqliteStore {
                 claim.owner,
                 &claim.fingerprint,
                 ttl,
-                response.as_bytes(),
+                &response.to_durable(&claim.id, &claim.fingerprint),
             )
             .await
             .map_err(failing)?;
@@ -79,7 +79,7 @@ impl SqliteStore {
         let seen = statements.load(connection, &[claim.id]).await;
         let seen = seen.map_err(failing)?;
         if let Some(row) = seen.row(&claim.id)?
-            && let Some(found) = row.done_by(claim.owner, seen.now)?
+            && let Some(found) = row.done_by(claim, seen.now)?
         {
             return Ok(Completion::Fenced(found));
         }

@@ -1,6 +1,6 @@
 //! A record as it lies in its store, for tests that damage it.
 
-use std::str::FromStr;
+use std::{fmt::Write as _, str::FromStr};
 
 use idempotent_runtime::RecordId;
 use sqlx::{
@@ -119,7 +119,10 @@ impl AtRest {
 }
 
 fn key(id: &[u8]) -> String {
-    let digits: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut digits = String::new();
+    for byte in id {
+        write!(digits, "{byte:02x}").unwrap();
+    }
     format!("idempotency:{digits}")
 }
 

@@ -7,7 +7,7 @@
 //! | 1..9 | checksum |
 //! | 9.. | the response, in the form of [`StoredResponse::as_bytes`] |
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use super::{
     fingerprint::Fingerprint,
@@ -62,7 +62,7 @@ impl StoredResponse {
     /// The bytes are of another format version, were cut off or changed, belong to another record,
     /// or were never a response.
     pub fn from_durable(
-        durable: Bytes,
+        mut durable: Bytes,
         id: &RecordId,
         fingerprint: &Fingerprint,
     ) -> Result<Self, DecodeError> {
@@ -71,15 +71,15 @@ impl StoredResponse {
             Some(&version) => return Err(DecodeError::Version(version)),
             None => return Err(DecodeError::Malformed),
         }
-        let written: &[u8; CHECKSUM] = durable
-            .get(1..PREFIX)
-            .and_then(|written| written.try_into().ok())
+        let (_, rest) = durable.split_at(1);
+        let (written, encoded) = rest
+            .split_first_chunk::<CHECKSUM>()
             .ok_or(DecodeError::Malformed)?;
-        let encoded = &durable[PREFIX..];
         if *written != checksum(id, fingerprint, encoded) {
             return Err(DecodeError::Checksum);
         }
-        Self::decode(durable.slice(PREFIX..))
+        durable.advance(PREFIX);
+        Self::decode(durable)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        for body in [&b""[..], b"body", &[7; 100_000]] {
+        for body in [&b""[..], b"body", &vec![7; 100_000]] {
             let response = StoredResponse::new(201, &[("location", b"/1")], body);
             let durable = response.to_durable(&ID, &FINGERPRINT);
             assert_eq!(durable.len(), response.as_bytes().len() + 9);

@@ -8,9 +8,9 @@ fn damages(sound: &[u8]) -> Vec<(usize, Vec<u8>)> {
     for at in 0..sound.len() {
         let flipped = [sound[at] ^ 1 << (at % 8), sound[at] ^ 0x80, 0, 0xff];
         for byte in flipped.into_iter().filter(|byte| *byte != sound[at]) {
-            let mut damaged = sound.to_vec();
-            damaged[at] = byte;
-            damages.push((at, damaged));
+            let mut bytes = sound.to_vec();
+            bytes[at] = byte;
+            damages.push((at, bytes));
         }
         damages.push((at, sound[..at].to_vec()));
     }

@@ -133,11 +133,7 @@ impl Row {
     }
 
     /// The record, if it is this owner's.
-    pub(super) fn done_by(
-        &self,
-        claim: &Claim,
-        now: Millis,
-    ) -> Result<Option<Found>, StoreError> {
+    pub(super) fn done_by(&self, claim: &Claim, now: Millis) -> Result<Option<Found>, StoreError> {
         match self.state {
             State::Done { .. } if self.owner == claim.owner => self.found(&claim.id, now).map(Some),
             _ => Ok(None),

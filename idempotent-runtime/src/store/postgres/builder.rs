@@ -32,7 +32,8 @@ impl PostgresStoreBuilder {
     }
 
     /// The table of claims and records, `idempotency_records` unless set. May name its schema,
-    /// `app.idempotency_records`; without one the connections' `search_path` decides.
+    /// `app.idempotency_records`; without one the connections' `search_path` decides. The names of
+    /// what belongs to it, functions and a second table, begin with its own.
     pub fn table(mut self, name: impl Into<String>) -> Self {
         self.table = Some(name.into());
         self

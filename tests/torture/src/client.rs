@@ -273,10 +273,16 @@ impl Client {
 
     /// Waits before the next attempt: as long as it was told to, or not quite.
     async fn pause(&mut self, operation: &Operation) {
-        let told = operation.attempts.last().map(|attempt| &attempt.told);
-        let pause = match told {
+        let mut told = operation.attempts.iter().rev().map(|attempt| &attempt.told);
+        let pause = match told.next() {
             Some(told) if told.end().is_some() => return,
             Some(Told::InFlight { retry_after }) if self.rng.bool() => *retry_after,
+            Some(Told::Nothing { .. }) => {
+                // The longer nobody answers, the less often it asks.
+                let unheard = told.take_while(|told| matches!(told, Told::Nothing { .. }));
+                let unheard = u32::try_from(unheard.take(4).count()).expect("no more than 4");
+                Duration::from_millis(self.rng.u64(20..100)) * 2_u32.pow(unheard)
+            }
             _ => Duration::from_millis(self.rng.u64(20..200)),
         };
         sleep(pause).await;

@@ -21,7 +21,10 @@ pub(crate) struct Pace {
     /// Between two kills.
     pub(crate) kill: Duration,
     pub(crate) stall: Duration,
+    /// On a wire to clients.
     pub(crate) wire: Duration,
+    /// On a wire to the store.
+    pub(crate) store_wire: Duration,
     pub(crate) restart: Duration,
     pub(crate) fill: Duration,
 }
@@ -48,8 +51,7 @@ pub(crate) fn start(
     makers.spawn(maker(rng).disturb(pace.wire, Wire::Front));
     makers.spawn(maker(rng).disturb(pace.wire, Wire::Front));
     if world.mode.store_has_a_server() {
-        makers.spawn(maker(rng).disturb(pace.wire, Wire::Back));
-        makers.spawn(maker(rng).disturb(pace.wire, Wire::Back));
+        makers.spawn(maker(rng).disturb(pace.store_wire, Wire::Back));
         makers.spawn(maker(rng).restart(pace.restart, Arc::clone(store)));
         if world.mode.store_can_be_filled() {
             makers.spawn(maker(rng).fill(pace.fill, Arc::clone(store)));

@@ -3,6 +3,7 @@
 use std::{
     fs::OpenOptions,
     net::SocketAddr,
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::{Arc, Weak},
@@ -243,7 +244,7 @@ impl Keeper {
             tokio::select! {
                 status = child.wait() => {
                     let status = status.ok()?;
-                    return Some(if killed { End::Killed } else { End::ByItself(status) });
+                    return Some(End::of(status, killed));
                 }
                 order = self.orders.recv() => match order? {
                     Order::Kill => {
@@ -264,7 +265,7 @@ impl Keeper {
                     let Ok(Some(line)) = line else {
                         // It is about to end.
                         let status = child.wait().await.ok()?;
-                        return Some(if killed { End::Killed } else { End::ByItself(status) });
+                        return Some(End::of(status, killed));
                     };
                     if let Some(address) = address(&line) {
                         self.front.lead_to(Some(address));
@@ -283,9 +284,19 @@ enum End {
     ByItself(ExitStatus),
 }
 
-fn is_crash(status: ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
+impl End {
+    /// One that crashed before it could be killed was not killed.
+    fn of(status: ExitStatus, was_to_be_killed: bool) -> Self {
+        if was_to_be_killed && status.signal() == Some(Signal::KILL.as_raw()) {
+            Self::Killed
+        } else {
+            Self::ByItself(status)
+        }
+    }
+}
 
+/// Only `X-Demo-Fail: crash-…` should make a server end so.
+fn is_crash(status: ExitStatus) -> bool {
     status.signal() == Some(Signal::ABORT.as_raw())
 }
 

@@ -94,14 +94,13 @@ impl Options {
         }
         match kills {
             None if options.modes.is_empty() => options.modes = Mode::ALL.to_vec(),
-            None => {}
             Some(_) if options.modes.is_empty() => {
                 options.modes = vec![Mode::Sqlite, Mode::Postgres];
             }
             Some(_) if options.modes.contains(&Mode::Memory) => {
                 return Err("memory forgets with its process, which is not killed".to_owned());
             }
-            Some(_) => {}
+            _ => {}
         }
         if let Some(kills) = kills {
             let modes = options.modes.len() as u64;

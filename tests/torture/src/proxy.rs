@@ -121,10 +121,9 @@ async fn pump(
         }
         let mood = state.borrow().mood;
         match mood {
-            Mood::Good | Mood::Closed => {}
             Mood::Slow(delay) => sleep(delay).await,
             Mood::Deaf if answers => return Ok(()),
-            Mood::Deaf => {}
+            Mood::Good | Mood::Closed | Mood::Deaf => {}
             Mood::Held => {
                 let released = state.wait_for(|state| state.mood != Mood::Held).await;
                 if released.is_err() {

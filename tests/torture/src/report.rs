@@ -17,7 +17,7 @@ pub(crate) struct Report {
     pub(crate) servers: usize,
     pub(crate) clients: usize,
     /// For how long there were faults.
-    pub(crate) storm: Duration,
+    pub(crate) faults_for: Duration,
     pub(crate) world: Arc<World>,
     pub(crate) verdict: Verdict,
 }
@@ -40,7 +40,7 @@ impl fmt::Display for Report {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = |count| self.world.tally.of(count);
         let verdict = &self.verdict;
-        let seconds = self.storm.as_secs_f64();
+        let seconds = self.faults_for.as_secs_f64();
         #[allow(clippy::cast_precision_loss)] // A rate.
         let rate = of(Count::Kills) as f64 / seconds;
         writeln!(

@@ -37,7 +37,7 @@ use crate::{
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
 /// How long it may take until all servers serve.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// How long clients may take to settle what is open, once it is calm.
 const SETTLE: Duration = Duration::from_secs(90);
@@ -88,14 +88,14 @@ pub(crate) async fn run(
         clients.spawn(client.pay(SETTLE));
     }
     let mut makers = faults::start(&world, &store, pace(options.until), &mut rng);
-    let storm = Instant::now();
+    let begun = Instant::now();
     tokio::select! {
         () = enough(&world, options.until) => {}
         // None of them ends before it is calm, but by an error.
         Some(ended) = makers.join_next() => ended??,
     }
     world.phase.send_replace(Phase::Calm);
-    let storm = storm.elapsed();
+    let faults_for = begun.elapsed();
     while let Some(ended) = makers.join_next().await {
         ended??;
     }
@@ -122,7 +122,7 @@ pub(crate) async fn run(
         seed: options.seed,
         servers,
         clients: options.clients,
-        storm,
+        faults_for,
         verdict: Verdict::new(mode.promise(), operations, ledger, &world.tally),
         world,
     })
@@ -162,19 +162,15 @@ fn setup(
 }
 
 fn pace(until: Until) -> Pace {
-    let millis = Duration::from_millis;
+    let is_long = matches!(until, Until::Kills(_));
+    let millis = |short, long| Duration::from_millis(if is_long { long } else { short });
     Pace {
-        kill: match until {
-            Until::Elapsed(_) => millis(150),
-            Until::Kills(_) => millis(60),
-        },
-        stall: millis(1_500),
-        wire: millis(120),
-        restart: millis(match until {
-            Until::Elapsed(_) => 2_500,
-            Until::Kills(_) => 8_000,
-        }),
-        fill: millis(1_500),
+        kill: millis(150, 50),
+        stall: millis(1_500, 1_500),
+        wire: millis(120, 200),
+        store_wire: millis(250, 500),
+        restart: millis(2_500, 8_000),
+        fill: millis(1_500, 1_500),
     }
 }
 

@@ -164,7 +164,7 @@ fn faults(promise: Promise, operation: &Operation, payments: &[String]) -> Fault
         Promise::ExactlyOnce => ends.len() > 1 || (ends == [End::Failed] && !payments.is_empty()),
         Promise::OneRun => ends.len() > 1,
         // A server that could not record what it told, and then died, is a lost run.
-        Promise::AtMostOnce => ends.iter().any(|end| *end == End::Failed) && ends.len() > 1,
+        Promise::AtMostOnce => ends.contains(&End::Failed) && ends.len() > 1,
         Promise::AtLeastOnce => false,
     };
     // Only what outlives its process unrecorded may be lost and known to be so.
@@ -175,5 +175,110 @@ fn faults(promise: Promise, operation: &Operation, payments: &[String]) -> Fault
         lost: ends.is_empty() || (operation.is_paid() && payments.is_empty()),
         differently: other_payment || other_end,
         refused,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::operation::{Asked, Attempt, Told};
+
+    /// The verdict on one operation of which this was told, with these payments in the ledger.
+    fn verdict(promise: Promise, told: &[Told], payments: &[&str]) -> Verdict {
+        let mut operation = Operation::new(7, "client-1");
+        operation.attempts = told
+            .iter()
+            .map(|told| Attempt {
+                sent: Duration::ZERO,
+                took: Duration::ZERO,
+                server: 0,
+                asked: Asked::default(),
+                told: told.clone(),
+            })
+            .collect();
+        let payment = |id: &&str| ("client-1".to_owned(), (*id).to_owned());
+        let ledger = Ledger::from([(7, payments.iter().map(payment).collect())]);
+        Verdict::new(promise, vec![operation], ledger, &Tally::default())
+    }
+
+    fn paid(payment: &str) -> Told {
+        Told::Paid {
+            payment: payment.to_owned(),
+            is_replay: true,
+        }
+    }
+
+    const FAILED: Told = Told::Failed {
+        status: 500,
+        is_replay: true,
+    };
+
+    #[test]
+    fn one_payment_that_is_told_twice_is_as_it_should_be() {
+        for promise in [
+            Promise::ExactlyOnce,
+            Promise::OneRun,
+            Promise::AtMostOnce,
+            Promise::AtLeastOnce,
+        ] {
+            let kept = verdict(promise, &[paid("a"), paid("a")], &["a"]);
+            assert!(kept.is_kept(), "{kept:?}");
+            assert_eq!((kept.wanted, kept.made), (1, 1));
+        }
+    }
+
+    #[test]
+    fn a_second_payment_is_found() {
+        let twice = verdict(Promise::ExactlyOnce, &[paid("a")], &["a", "b"]);
+        assert_eq!((twice.twice, twice.lost, twice.differently), (1, 0, 0));
+        assert!(!twice.is_kept());
+        assert_eq!(twice.offenders.len(), 1);
+        assert!(!verdict(Promise::AtMostOnce, &[paid("a")], &["a", "b"]).is_kept());
+        assert!(verdict(Promise::AtLeastOnce, &[paid("a")], &["a", "b"]).is_kept());
+    }
+
+    #[test]
+    fn a_payment_that_is_not_there_is_found() {
+        for promise in [Promise::ExactlyOnce, Promise::AtLeastOnce] {
+            let lost = verdict(promise, &[paid("a")], &[]);
+            assert_eq!(lost.lost, 1);
+            assert!(!lost.is_kept());
+        }
+        let nothing = Told::Nothing { reason: "" };
+        let unsettled = verdict(Promise::ExactlyOnce, &[nothing], &[]);
+        assert_eq!(unsettled.lost, 1);
+    }
+
+    #[test]
+    fn another_answer_is_found() {
+        for told in [
+            &[paid("a"), paid("b")][..],
+            &[paid("b")],
+            &[paid("a"), FAILED],
+        ] {
+            let differently = verdict(Promise::ExactlyOnce, told, &["a"]);
+            assert_eq!(differently.differently, 1, "{told:?}");
+            assert!(!differently.is_kept());
+        }
+    }
+
+    #[test]
+    fn what_is_recorded_as_failed_is_not_paid_where_both_are_one_transaction() {
+        assert!(!verdict(Promise::ExactlyOnce, &[FAILED], &["a"]).is_kept());
+        let elsewhere = verdict(Promise::AtMostOnce, &[FAILED], &["a"]);
+        assert_eq!((elsewhere.differently, elsewhere.failed.paid), (0, 1));
+    }
+
+    #[test]
+    fn only_what_is_lost_and_not_run_again_is_unknown() {
+        let unknown = verdict(Promise::AtMostOnce, &[Told::Unknown], &["a"]);
+        assert_eq!((unknown.unknown.operations, unknown.unknown.paid), (1, 1));
+        assert_eq!(unknown.refused, 0);
+        assert_eq!(
+            verdict(Promise::ExactlyOnce, &[Told::Unknown], &[]).refused,
+            1
+        );
     }
 }

@@ -18,8 +18,8 @@ use tokio::{process::Child, time::timeout};
 use self::{postgres::Postgres, redis::Redis};
 use crate::{Failure, mode::Mode};
 
-/// How long a server may take to start. Half of a minute is much; a busy machine needs it.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to start or to end, on a busy machine.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Where the records are.
 #[derive(Debug)]

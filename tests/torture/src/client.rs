@@ -22,7 +22,7 @@ use crate::{
     mode::Mode,
     operation::{Asked, Attempt, Operation, Told},
     options::Keys,
-    run::LEASE,
+    run::SHORT_LEASE,
     tally::{Count, Tally},
 };
 
@@ -232,7 +232,7 @@ impl Client {
             return Asked::default();
         }
         let rng = &mut self.rng;
-        let lease = u64::try_from(LEASE.as_millis()).expect("a lease is short");
+        let lease = u64::try_from(SHORT_LEASE.as_millis()).expect("a lease is short");
         let delay = match rng.u32(..100) {
             0..60 => 0,
             60..80 => rng.u64(1..100),
@@ -241,7 +241,7 @@ impl Client {
             90..97 => rng.u64(lease * 8 / 10..lease * 13 / 10),
             _ => rng.u64(lease * 2..lease * 3),
         };
-        let crashes = self.world.mode.outlives_a_server();
+        let crashes = self.world.mode.loses_servers();
         let fault = match rng.u32(..1000) {
             0..30 => Some("before-effect-503"),
             30..38 => Some("panic-before"),

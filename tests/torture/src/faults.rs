@@ -10,7 +10,7 @@ use crate::{
     client::{Phase, World},
     fleet::Order,
     proxy::{Mood, Proxy},
-    run::LEASE,
+    run::SHORT_LEASE,
     store::StoreServer,
     tally::Count,
 };
@@ -41,7 +41,7 @@ pub(crate) fn start(
         world: Arc::clone(world),
         rng: rng.fork(),
     };
-    if world.mode.outlives_a_server() {
+    if world.mode.loses_servers() {
         makers.spawn(maker(rng).kill(pace.kill));
         makers.spawn(maker(rng).stall(pace.stall));
         // Two may stand still at the same time.
@@ -90,7 +90,7 @@ impl Maker {
     async fn stall(mut self, pace: Duration) -> Result<(), Failure> {
         while self.is_next(pace).await {
             let server = self.server();
-            let length = LEASE.mul_f64(1.1 + self.rng.f64());
+            let length = SHORT_LEASE.mul_f64(1.1 + self.rng.f64());
             self.world.fleet.order(server, Order::Stop);
             sleep(length).await;
             self.world.fleet.order(server, Order::Continue);
@@ -125,7 +125,7 @@ impl Maker {
             };
             // Sometimes for longer than a lease.
             let length = if self.rng.f64() < 0.05 {
-                LEASE.mul_f64(1.0 + self.rng.f64())
+                SHORT_LEASE.mul_f64(1.0 + self.rng.f64())
             } else {
                 short
             };

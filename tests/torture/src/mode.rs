@@ -1,5 +1,9 @@
 //! On which store the servers are, and what is promised there.
 
+use std::time::Duration;
+
+use crate::run::SHORT_LEASE;
+
 /// A store, and how the handlers use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -15,6 +19,8 @@ pub(crate) enum Mode {
     RedisRefuse,
     /// Records in Redis, payments elsewhere, `on_lost = "rerun"`.
     RedisRerun,
+    /// The same, and nothing lasts as long as a lease: no server is lost, so nothing is run again.
+    RedisMild,
 }
 
 /// What clients may rely on.
@@ -22,7 +28,7 @@ pub(crate) enum Mode {
 pub(crate) enum Promise {
     /// One payment for each operation that is told to be paid, none for others that are settled.
     ExactlyOnce,
-    /// As long as the process lives, one run for each operation. A run that fails after its
+    /// As long as nobody is lost, one run for each operation. A run that fails after its
     /// payment is recorded as it ended.
     OneRun,
     /// One payment at the most. What was lost with a process is told to be unknown.
@@ -33,13 +39,14 @@ pub(crate) enum Promise {
 }
 
 impl Mode {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Memory,
         Self::Sqlite,
         Self::Postgres,
         Self::PostgresRefuse,
         Self::RedisRefuse,
         Self::RedisRerun,
+        Self::RedisMild,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -50,12 +57,13 @@ impl Mode {
             Self::PostgresRefuse => "postgres-refuse",
             Self::RedisRefuse => "redis-refuse",
             Self::RedisRerun => "redis-rerun",
+            Self::RedisMild => "redis-mild",
         }
     }
 
     pub(crate) fn promise(self) -> Promise {
         match self {
-            Self::Memory => Promise::OneRun,
+            Self::Memory | Self::RedisMild => Promise::OneRun,
             Self::Sqlite | Self::Postgres => Promise::ExactlyOnce,
             Self::PostgresRefuse | Self::RedisRefuse => Promise::AtMostOnce,
             Self::RedisRerun => Promise::AtLeastOnce,
@@ -67,13 +75,27 @@ impl Mode {
         self != Self::Memory
     }
 
+    /// Whether servers are killed, crash and stand still.
+    pub(crate) fn loses_servers(self) -> bool {
+        !matches!(self, Self::Memory | Self::RedisMild)
+    }
+
+    /// Short, so that it ends often; or so long that it does not.
+    pub(crate) fn lease(self) -> Duration {
+        if self == Self::RedisMild {
+            Duration::from_secs(20)
+        } else {
+            SHORT_LEASE
+        }
+    }
+
     pub(crate) fn store_has_a_server(self) -> bool {
         !matches!(self, Self::Memory | Self::Sqlite)
     }
 
     /// Whether the store's server can be left without room.
     pub(crate) fn store_can_be_filled(self) -> bool {
-        matches!(self, Self::RedisRefuse | Self::RedisRerun)
+        matches!(self, Self::RedisRefuse | Self::RedisRerun | Self::RedisMild)
     }
 
     /// `ON_LOST`, where it is not the attribute's.
@@ -85,7 +107,7 @@ impl Mode {
     pub(crate) fn has_ledger_elsewhere(self) -> bool {
         matches!(
             self,
-            Self::PostgresRefuse | Self::RedisRefuse | Self::RedisRerun
+            Self::PostgresRefuse | Self::RedisRefuse | Self::RedisRerun | Self::RedisMild
         )
     }
 }

@@ -33,8 +33,8 @@ use crate::{
     verdict::{Ledger, Verdict},
 };
 
-/// The lease of all servers: short, so that it ends often.
-pub(crate) const LEASE: Duration = Duration::from_secs(1);
+/// The lease of all modes in which servers are lost, and what is short or long is so beside it.
+pub(crate) const SHORT_LEASE: Duration = Duration::from_secs(1);
 
 /// How long it may take until all servers serve.
 const START: Duration = Duration::from_mins(1);
@@ -135,7 +135,10 @@ fn setup(
     options: &Options,
     programs: &Arc<Programs>,
 ) -> Result<Setup, Failure> {
-    let mut environment = vec![("LEASE", humantime::format_duration(LEASE).to_string())];
+    let mut environment = vec![(
+        "LEASE",
+        humantime::format_duration(mode.lease()).to_string(),
+    )];
     if let Some(on_lost) = mode.on_lost() {
         environment.push(("ON_LOST", on_lost.to_owned()));
     }

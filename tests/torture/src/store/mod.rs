@@ -38,7 +38,9 @@ impl StoreServer {
             Mode::Postgres | Mode::PostgresRefuse => {
                 Self::Postgres(Postgres::start(scratch).await?)
             }
-            Mode::RedisRefuse | Mode::RedisRerun => Self::Redis(Redis::start(scratch).await?),
+            Mode::RedisRefuse | Mode::RedisRerun | Mode::RedisMild => {
+                Self::Redis(Redis::start(scratch).await?)
+            }
         })
     }
 

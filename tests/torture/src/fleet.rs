@@ -188,7 +188,9 @@ impl Keeper {
             match end {
                 End::Killed => world.tally.add(Count::Kills),
                 End::Finished => {}
-                End::ByItself(status) if is_crash(status) => world.tally.add(Count::Crashes),
+                End::ByItself(status) if is_crash(status) && world.mode.loses_servers() => {
+                    world.tally.add(Count::Crashes);
+                }
                 // One that cannot reach the store does not start.
                 End::ByItself(_) if !was_serving => {
                     drop(world);

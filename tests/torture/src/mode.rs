@@ -19,7 +19,8 @@ pub(crate) enum Mode {
     RedisRefuse,
     /// Records in Redis, payments elsewhere, `on_lost = "rerun"`.
     RedisRerun,
-    /// The same, and nothing lasts as long as a lease: no server is lost, so nothing is run again.
+    /// The same as with `refuse`, and nothing lasts as long as a lease: nobody is lost, so nothing
+    /// is run again and nothing is unknown.
     RedisMild,
 }
 
@@ -100,7 +101,11 @@ impl Mode {
 
     /// `ON_LOST`, where it is not the attribute's.
     pub(crate) fn on_lost(self) -> Option<&'static str> {
-        matches!(self, Self::PostgresRefuse | Self::RedisRefuse).then_some("refuse")
+        matches!(
+            self,
+            Self::PostgresRefuse | Self::RedisRefuse | Self::RedisMild
+        )
+        .then_some("refuse")
     }
 
     /// Whether the payments are in a file of their own.

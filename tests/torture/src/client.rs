@@ -33,6 +33,9 @@ const OVERSIZE: usize = 1_200_000;
 /// How long a client waits for an answer when nobody makes faults.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a client may take to settle an operation, once it is calm.
+const SETTLE: Duration = Duration::from_mins(1);
+
 /// Whether faults are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -80,9 +83,9 @@ impl Client {
         format!("client-{index}")
     }
 
-    /// Begins operations for as long as there are faults, then settles what is open until
-    /// `deadline` after that. Gives all of them back.
-    pub(crate) async fn pay(mut self, deadline: Duration) -> Vec<Operation> {
+    /// Begins operations for as long as there are faults, then settles what is open. Gives all of
+    /// them back.
+    pub(crate) async fn pay(mut self) -> Vec<Operation> {
         let mut operations = Vec::new();
         let mut open = Vec::new();
         while self.phase() == Phase::Storm {
@@ -103,19 +106,21 @@ impl Client {
         }
         // Nothing that faults left behind is used.
         self.connections.clear();
-        let deadline = Instant::now() + deadline;
         for mut operation in open {
-            self.settle(&mut operation, deadline).await;
+            self.settle(&mut operation).await;
             operations.push(operation);
         }
         operations
     }
 
-    /// Sends it until the outcome is certain, or `deadline`.
-    pub(crate) async fn settle(&mut self, operation: &mut Operation, deadline: Instant) {
+    /// Sends it until an answer is certain, whatever was certain before, or nothing comes.
+    pub(crate) async fn settle(&mut self, operation: &mut Operation) {
         let before = operation.ends().count();
-        while operation.ends().count() == before && Instant::now() < deadline {
+        let deadline = Instant::now() + SETTLE;
+        operation.is_settled = false;
+        while !operation.is_settled && Instant::now() < deadline {
             self.attempt(operation).await;
+            operation.is_settled = operation.ends().count() > before;
             self.pause(operation).await;
         }
     }
@@ -180,15 +185,13 @@ impl Client {
 
     /// Any server, and rather one that serves.
     fn server(&mut self) -> usize {
-        let servers = self.world.fleet.len();
-        let mut server = self.rng.usize(..servers);
-        for _ in 0..3 {
-            if self.world.fleet.is_serving(server) {
-                break;
-            }
-            server = self.rng.usize(..servers);
+        let fleet = &self.world.fleet;
+        if self.rng.f64() < 0.05 {
+            return self.rng.usize(..fleet.len());
         }
-        server
+        let serving = (0..fleet.len()).filter(|server| fleet.is_serving(*server));
+        let serving: Vec<usize> = serving.collect();
+        self.rng.choice(serving).unwrap_or(0)
     }
 
     fn request(&mut self, operation: &Operation, server: usize) -> Prepared {

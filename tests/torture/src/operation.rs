@@ -11,6 +11,8 @@ pub(crate) struct Operation {
     pub(crate) number: u64,
     pub(crate) user: String,
     pub(crate) attempts: Vec<Attempt>,
+    /// Whether the last time that a certain answer was asked for, one came.
+    pub(crate) is_settled: bool,
 }
 
 /// One request, and what came back.
@@ -74,6 +76,7 @@ impl Operation {
             number,
             user: user.to_owned(),
             attempts: Vec::new(),
+            is_settled: true,
         }
     }
 

@@ -9,7 +9,7 @@ usage: idempotent-torture [OPTION …]
 
   --mode NAME      memory, sqlite, postgres, postgres-refuse, redis-refuse, redis-rerun or
                    redis-mild; may be repeated; all of them unless given
-  --seconds N      how long there are faults in each mode (8)
+  --seconds N      how long there are faults in each mode (7)
   --kills N        go on until so many servers were killed in all modes together; the modes are
                    sqlite and postgres unless given
   --clients N      how many clients retry at the same time (200)
@@ -57,7 +57,7 @@ impl Options {
     ) -> Result<Option<Self>, String> {
         let mut options = Self {
             modes: Vec::new(),
-            until: Until::Elapsed(Duration::from_secs(8)),
+            until: Until::Elapsed(Duration::from_secs(7)),
             clients: 200,
             servers: 6,
             seed: fastrand::u64(..1_000_000),

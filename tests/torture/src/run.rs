@@ -25,7 +25,7 @@ use crate::{
     http::exchange,
     mode::Mode,
     operation::Operation,
-    options::{Options, Until},
+    options::{Keys, Options, Until},
     programs::Programs,
     report::Report,
     store::StoreServer,
@@ -38,9 +38,6 @@ pub(crate) const SHORT_LEASE: Duration = Duration::from_secs(1);
 
 /// How long it may take until all servers serve.
 const START: Duration = Duration::from_mins(1);
-
-/// How long clients may take to settle what is open, once it is calm.
-const SETTLE: Duration = Duration::from_secs(90);
 
 /// The longest that a handler is asked to take.
 const LONGEST_DELAY: Duration = Duration::from_secs(3);
@@ -85,7 +82,7 @@ pub(crate) async fn run(
     let mut clients = JoinSet::new();
     for index in 0..options.clients {
         let client = Client::new(&world, index, rng.fork());
-        clients.spawn(client.pay(SETTLE));
+        clients.spawn(client.pay());
     }
     let mut makers = faults::start(&world, &store, pace(options.until), &mut rng);
     let begun = Instant::now();
@@ -115,7 +112,10 @@ pub(crate) async fn run(
         return Err("a server does not finish what it does when it is asked to end".into());
     }
     rng.shuffle(&mut operations);
-    let operations = audit(&world, operations, &mut rng).await;
+    // With a key of its own it would not ask, but pay.
+    if options.keys == Keys::PerOperation {
+        operations = audit(&world, operations, &mut rng).await;
+    }
     let ledger = read(&world, options.clients).await?;
     Ok(Report {
         mode,
@@ -211,7 +211,6 @@ async fn audit(
     rng: &mut Rng,
 ) -> Vec<Operation> {
     let mut rest = operations.split_off(operations.len().min(AUDITED));
-    let deadline = Instant::now() + SETTLE;
     let mut auditors = JoinSet::new();
     let share = operations.len().div_ceil(AUDITORS).max(1);
     while !operations.is_empty() {
@@ -220,7 +219,7 @@ async fn audit(
         auditors.spawn(async move {
             let mut auditor = Client::new(&world, 0, rng);
             for operation in &mut mine {
-                auditor.settle(operation, deadline).await;
+                auditor.settle(operation).await;
             }
             mine
         });

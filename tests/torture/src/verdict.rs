@@ -172,7 +172,9 @@ fn faults(promise: Promise, operation: &Operation, payments: &[String]) -> Fault
         || (promise != Promise::AtMostOnce && ends.contains(&End::Unknown));
     Faults {
         twice: payments.len() > 1,
-        lost: ends.is_empty() || (operation.is_paid() && payments.is_empty()),
+        lost: ends.is_empty()
+            || !operation.is_settled
+            || (operation.is_paid() && payments.is_empty()),
         differently: other_payment || other_end,
         refused,
     }

@@ -163,6 +163,8 @@ fn spawn(
         ])
         // What the operating system has outlives a SIGKILL; nobody cuts the power here.
         .args(["-c", "fsync=off", "-c", "max_connections=500"])
+        // All that it leaves behind is in its folder.
+        .args(["-c", "dynamic_shared_memory_type=mmap"])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);

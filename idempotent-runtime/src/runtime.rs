@@ -15,6 +15,7 @@ use tokio::sync::Notify as Bell;
 use crate::{
     any_store::AnyStore,
     core::{
+        policy::{OnLost, Policy},
         problem::ProblemSettings,
         record::{OwnerToken, ShortHash},
     },
@@ -55,6 +56,7 @@ pub(crate) struct Inner {
     pub(crate) reconciler: Option<Reconciler>,
     pub(crate) lease: Option<Duration>,
     pub(crate) ttl: Option<Duration>,
+    on_lost: Option<OnLost>,
 }
 
 type Hook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -85,6 +87,7 @@ pub struct IdempotencyBuilder {
     reconciler: Option<Reconciler>,
     lease: Option<Duration>,
     ttl: Option<Duration>,
+    on_lost: Option<OnLost>,
 }
 
 impl Idempotency {
@@ -100,6 +103,7 @@ impl Idempotency {
             reconciler: None,
             lease: None,
             ttl: None,
+            on_lost: None,
         }
     }
 
@@ -279,6 +283,21 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// Takes the place of every attribute's `on_lost`, so that an application can be tried out, or
+    /// tested, with either.
+    ///
+    /// ```
+    /// use idempotent_runtime::{Idempotency, MemoryStore, OnLost};
+    ///
+    /// let idempotency = Idempotency::builder(MemoryStore::default())
+    ///     .on_lost(OnLost::Refuse)
+    ///     .build();
+    /// ```
+    pub fn on_lost(mut self, on_lost: OnLost) -> Self {
+        self.on_lost = Some(on_lost);
+        self
+    }
+
     /// The runtime.
     #[must_use]
     pub fn build(self) -> Idempotency {
@@ -298,6 +317,7 @@ impl IdempotencyBuilder {
             reconciler: self.reconciler,
             lease: self.lease,
             ttl: self.ttl,
+            on_lost: self.on_lost,
         }))
     }
 }
@@ -305,6 +325,11 @@ impl IdempotencyBuilder {
 impl Inner {
     pub(crate) fn owner(&self) -> OwnerToken {
         self.owners.next()
+    }
+
+    /// What becomes of a lost run.
+    pub(crate) fn on_lost(&self, policy: &Policy) -> OnLost {
+        self.on_lost.unwrap_or(policy.on_lost)
     }
 
     /// The resolver of the scope with this id.

@@ -10,9 +10,10 @@
 //! | variable | what it sets | default |
 //! |---|---|---|
 //! | `STORE` | where outcomes and entries are kept: `memory`, `sqlite:<path>`, `postgres://…`, `redis://…` | `memory` |
-//! | `LEDGER` | with Redis, the SQLite file of the entries | |
+//! | `LEDGER` | the SQLite file of the entries: needed with Redis, possible with PostgreSQL | |
 //! | `NEAR_CACHE_BYTES` | how much memory may hold copies of records, such as `16MiB` | `0` |
 //! | `LEASE`, `TTL` | durations in place of the attributes', such as `5s`; for experiments | |
+//! | `ON_LOST` | `rerun` or `refuse` in place of the attributes'; for experiments | |
 //! | `LISTEN` | the address | `127.0.0.1:3000` |
 //! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
@@ -101,7 +102,7 @@ async fn idempotency(store: Store, settings: &Settings) -> Result<Idempotency, S
 }
 
 /// With copies of finished records in this process's memory, if there is to be room for them.
-/// `lease` and `ttl` are the attributes' affair, and are set here for experiments only.
+/// `lease`, `ttl` and `on_lost` are the attributes' affair, and are set here for experiments only.
 fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempotency {
     let mut builder = match settings.near_cache {
         Some(bytes) => Idempotency::builder(NearCache::new(store, bytes)),
@@ -112,6 +113,9 @@ fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempoten
     }
     if let Some(ttl) = settings.ttl {
         builder = builder.ttl(ttl);
+    }
+    if let Some(on_lost) = settings.on_lost {
+        builder = builder.on_lost(on_lost);
     }
     builder.build()
 }

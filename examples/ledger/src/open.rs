@@ -36,23 +36,30 @@ impl Settings {
                 let ledger = Ledger::over(Database::Sqlite(pool.clone()), true);
                 (Store::Sqlite(pool), ledger)
             }
-            Place::Postgres(address) => {
+            Place::Postgres { address, ledger } => {
                 let pool = postgres(address).await?;
-                let ledger = Ledger::over(Database::Postgres(pool.clone()), true);
+                let ledger = match ledger {
+                    None => Ledger::over(Database::Postgres(pool.clone()), true),
+                    Some(path) => elsewhere(path).await?,
+                };
                 (Store::Postgres(pool), ledger)
             }
             Place::Redis { address, ledger } => {
-                tracing::warn!(
-                    "a payment and its record are in two databases: if this process ends between \
-                     the one and the other, a retry pays again; `STORE=postgres://…` and \
-                     `STORE=sqlite:…` commit both together"
-                );
-                let pool = sqlite("LEDGER", ledger).await?;
-                let ledger = Ledger::over(Database::Sqlite(pool), false);
-                (Store::Redis(address.clone()), ledger)
+                (Store::Redis(address.clone()), elsewhere(ledger).await?)
             }
         })
     }
+}
+
+/// A ledger in a database that is not the store's.
+async fn elsewhere(path: &Path) -> Result<Ledger, StartError> {
+    tracing::warn!(
+        "a payment and its record are in two databases: if this process ends between the one and \
+         the other, a retry pays again; `STORE=postgres://…` and `STORE=sqlite:…`, without \
+         `LEDGER`, commit both together"
+    );
+    let pool = sqlite("LEDGER", path).await?;
+    Ok(Ledger::over(Database::Sqlite(pool), false))
 }
 
 async fn sqlite(variable: &'static str, path: &Path) -> Result<SqlitePool, StartError> {

@@ -117,7 +117,7 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
             let may = May {
                 wait: deadline.is_some_and(|deadline| Instant::now() < deadline),
                 take_over: take_overs > 0
-                    && (inner.reconciler.is_some() || policy.on_lost == OnLost::Rerun),
+                    && (inner.reconciler.is_some() || inner.on_lost(policy) == OnLost::Rerun),
             };
             takes_over = false;
             let decision = protocol::decide(&claim, found, may);
@@ -188,7 +188,7 @@ fn refuse(inner: &Inner, problem: &Problem) -> Begun {
 fn kept_on_lost(inner: &Inner, policy: &Policy) -> OnLost {
     match inner.reconciler {
         Some(_) => OnLost::Refuse,
-        None => policy.on_lost,
+        None => inner.on_lost(policy),
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
             renewing(renewal(&state), pin!(ask(lost))).await
         }
     };
-    match (reconciled, policy.on_lost) {
+    match (reconciled, inner.on_lost(policy)) {
         (Reconciled::Done(response), _) => {
             let answer = run::record(guard, response, Outcome::Reconciled).await;
             Begun::Answer(answer)

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use idempotent_runtime::{Outcome, Reconciled, StoredResponse};
+use idempotent_runtime::{OnLost, Outcome, Reconciled, StoredResponse};
 use idempotent_tests::{App, Fault, Plan, Setting, Verb, eventually, shared, soon};
 use tokio::task::JoinSet;
 
@@ -114,6 +114,23 @@ shared! {
         let other = app.post("/lost/refuse").key("k").body("other").send().await;
         other.assert_problem(422, "key-reused");
         assert_eq!(app.world.entries(), 1);
+    }
+
+    async fn what_becomes_of_a_lost_run_can_be_set_for_a_test(setting: Setting) {
+        let setup = setting.setup();
+        let setup = setup.configure(|builder| builder.lease(SHORT).on_lost(OnLost::Refuse));
+        let mut app = setup.start().await;
+        lose(&mut app, "/lost/rerun").await;
+        let retry = app.post("/lost/rerun").key("k");
+        retry.send_until_settled().await.assert_problem(409, "outcome-unknown");
+
+        let setup = setting.setup();
+        let setup = setup.configure(|builder| builder.lease(SHORT).on_lost(OnLost::Rerun));
+        let mut app = setup.start().await;
+        lose(&mut app, "/lost/refuse").await;
+        let retry = app.post("/lost/refuse").key("k");
+        retry.send_until_settled().await.assert_first(201);
+        assert_eq!(app.world.effects(), 1);
     }
 
     async fn what_became_of_a_lost_run_is_asked_once(setting: Setting) {

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytesize::ByteSize;
+use idempotent_runtime::OnLost;
 
 pub(crate) use self::error::causes;
 pub use self::{
@@ -34,7 +35,7 @@ const TTL: &str = "give a duration from `100ms` to `366d`, such as `24h`";
 pub struct Settings {
     /// `LISTEN`: the address to listen on.
     pub listen: String,
-    /// `STORE`, and for Redis `LEDGER`: where outcomes and entries are kept.
+    /// `STORE` and `LEDGER`: where outcomes and entries are kept.
     pub place: Place,
     /// `NEAR_CACHE_BYTES`: how much of this process's memory may hold copies of records.
     pub near_cache: Option<u64>,
@@ -42,6 +43,8 @@ pub struct Settings {
     pub lease: Option<Duration>,
     /// `TTL`: in place of the attributes' `ttl`. For experiments.
     pub ttl: Option<Duration>,
+    /// `ON_LOST`: in place of the attributes' `on_lost`. For experiments.
+    pub on_lost: Option<OnLost>,
 }
 
 impl Settings {
@@ -80,6 +83,7 @@ impl Settings {
             ttl: set("TTL")?
                 .map(|value| duration("TTL", &value, LONGEST_TTL, TTL))
                 .transpose()?,
+            on_lost: set("ON_LOST")?.map(|value| on_lost(&value)).transpose()?,
         })
     }
 
@@ -134,6 +138,18 @@ fn bytes(variable: &'static str, value: &str) -> Result<u64, StartError> {
             problem: format!("is `{value}`, which is no size"),
             wanted: "give a number of bytes with a unit, such as `16MiB`, or `0` for none",
         })
+}
+
+fn on_lost(value: &str) -> Result<OnLost, StartError> {
+    match value {
+        "rerun" => Ok(OnLost::Rerun),
+        "refuse" => Ok(OnLost::Refuse),
+        _ => Err(StartError::Setting {
+            variable: "ON_LOST",
+            problem: format!("is `{value}`"),
+            wanted: "give `rerun` or `refuse`",
+        }),
+    }
 }
 
 fn duration(

@@ -16,8 +16,13 @@ pub enum Place {
     Memory,
     /// Both in one SQLite file.
     Sqlite(PathBuf),
-    /// Both in one PostgreSQL database.
-    Postgres(Address),
+    /// Outcomes in a PostgreSQL database, and the entries as well.
+    Postgres {
+        /// The address of the database.
+        address: Address,
+        /// The file of the entries, where they are to be elsewhere.
+        ledger: Option<PathBuf>,
+    },
     /// Outcomes in Redis, entries in a SQLite file.
     Redis {
         /// The address of Redis.
@@ -43,15 +48,14 @@ impl Place {
                 })?;
                 return Ok(Self::Redis {
                     address: Address(store),
-                    ledger: file(
-                        "LEDGER",
-                        ledger.strip_prefix("sqlite:").unwrap_or(&ledger),
-                        LEDGER,
-                    )?,
+                    ledger: entries(&ledger)?,
                 });
             }
             Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
-                Self::Postgres(Address(store))
+                return Ok(Self::Postgres {
+                    address: Address(store),
+                    ledger: ledger.map(|ledger| entries(&ledger)).transpose()?,
+                });
             }
             Some(("sqlite", path)) => Self::Sqlite(file("STORE", path, SQLITE)?),
             None if store == "memory" => Self::Memory,
@@ -70,7 +74,7 @@ impl Place {
                     "is set, but with STORE={} the ledger is where the store is",
                     place.name()
                 ),
-                wanted: "leave it out; it is for `STORE=redis://…`",
+                wanted: "leave it out; it is for `STORE=redis://…` and `STORE=postgres://…`",
             });
         }
         Ok(place)
@@ -82,7 +86,7 @@ impl Place {
         match self {
             Self::Memory => "memory",
             Self::Sqlite(_) => "sqlite",
-            Self::Postgres(_) => "postgres",
+            Self::Postgres { .. } => "postgres",
             Self::Redis { .. } => "redis",
         }
     }
@@ -100,6 +104,14 @@ impl fmt::Debug for Address {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&shown(&self.0))
     }
+}
+
+fn entries(ledger: &str) -> Result<PathBuf, StartError> {
+    file(
+        "LEDGER",
+        ledger.strip_prefix("sqlite:").unwrap_or(ledger),
+        LEDGER,
+    )
 }
 
 fn file(variable: &'static str, path: &str, wanted: &'static str) -> Result<PathBuf, StartError> {

@@ -19,6 +19,7 @@ fn nothing_need_be_set() {
         near_cache: None,
         lease: None,
         ttl: None,
+        on_lost: None,
     };
     assert_eq!(read(&[]).unwrap(), settings);
     let names = [
@@ -28,6 +29,7 @@ fn nothing_need_be_set() {
         "NEAR_CACHE_BYTES",
         "LEASE",
         "TTL",
+        "ON_LOST",
     ];
     assert_eq!(read(&names.map(|name| (name, ""))).unwrap(), settings);
 }
@@ -40,6 +42,7 @@ fn what_is_set_is_taken() {
         ("NEAR_CACHE_BYTES", "16MiB"),
         ("LEASE", "5s"),
         ("TTL", "1h 30m"),
+        ("ON_LOST", "refuse"),
     ]);
     let settings = settings.unwrap();
     assert_eq!(settings.listen, "[::1]:80");
@@ -47,6 +50,7 @@ fn what_is_set_is_taken() {
     assert_eq!(settings.near_cache, Some(16 * 1024 * 1024));
     assert_eq!(settings.lease, Some(Duration::from_secs(5)));
     assert_eq!(settings.ttl, Some(Duration::from_mins(90)));
+    assert_eq!(settings.on_lost, Some(OnLost::Refuse));
     assert_eq!(read(&[("NEAR_CACHE_BYTES", "0")]).unwrap().near_cache, None);
 }
 
@@ -82,7 +86,9 @@ fn an_address_is_taken_as_it_is() {
     ] {
         let place = read(&[("STORE", store)]).unwrap().place;
         assert_eq!(place.name(), "postgres");
-        assert!(matches!(&place, Place::Postgres(address) if address.as_str() == store));
+        assert!(
+            matches!(&place, Place::Postgres { address, ledger: None } if address.as_str() == store)
+        );
         assert!(!format!("{place:?}").contains("pay"), "{place:?}");
     }
 }
@@ -109,8 +115,18 @@ fn redis_needs_a_file_for_the_ledger() {
 }
 
 #[test]
+fn beside_postgres_the_ledger_may_have_a_file() {
+    let store = ("STORE", "postgres://db/pay");
+    let place = read(&[store, ("LEDGER", "payments.db")]).unwrap().place;
+    let file = Some("payments.db".into());
+    assert!(matches!(place, Place::Postgres { ledger, .. } if ledger == file));
+    let error = refused(&[store, ("LEDGER", ":memory:")]);
+    assert!(error.starts_with("LEDGER names no file"), "{error}");
+}
+
+#[test]
 fn a_ledger_that_would_not_be_used_is_refused() {
-    for store in ["memory", "sqlite:a.db", "postgres://db/pay"] {
+    for store in ["memory", "sqlite:a.db"] {
         let error = refused(&[("STORE", store), ("LEDGER", "b.db")]);
         assert!(error.starts_with("LEDGER is set, but"), "{error}");
     }
@@ -159,6 +175,12 @@ fn a_duration_has_a_unit_and_limits() {
         let error = refused(&[(name, value)]);
         assert!(error.starts_with(text), "{error}");
     }
+}
+
+#[test]
+fn of_a_lost_run_there_are_two_ends() {
+    let error = refused(&[("ON_LOST", "retry")]);
+    assert_eq!(error, "ON_LOST is `retry`; give `rerun` or `refuse`");
 }
 
 #[cfg(unix)]

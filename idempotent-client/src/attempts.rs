@@ -39,8 +39,8 @@ impl Attempts {
     }
 
     /// Whether the next run of the operation must have, and for a named one will have, the same
-    /// key. That is so after an uncertain outcome; and after a certain one while other runs of the
-    /// same operation have not got their answer.
+    /// key. That is so after an uncertain outcome. A named operation that is done has the same key
+    /// until it expires, and is replayed.
     #[must_use]
     pub fn is_key_kept(&self) -> bool {
         self.fate == KeyFate::Kept

@@ -43,15 +43,21 @@ impl Operation {
         Self::with_key(IdempotencyKey::random())
     }
 
-    /// An operation that the [`KeyStore`](crate::KeyStore) remembers by this name until its
-    /// outcome is certain, also after the program was restarted.
+    /// An operation that the [`KeyStore`](crate::KeyStore) remembers by this name, also after the
+    /// program was restarted.
     ///
     /// The name stands for what your user wants done **once**, such as `pay invoice-4711`. It
     /// must be another one for another account or another server that shares the store. It is
     /// shown in errors and logs.
     ///
-    /// While its outcome is uncertain it must be the same request each time: with the same key
-    /// and another body a server answers 422 `key-reused`.
+    /// Once it is done, running it again gives the recorded response, until its key expires
+    /// ([`Retry::key_ttl`](crate::Retry::key_ttl)). So a program that was killed before it had
+    /// made a note of the outcome runs it again and learns it. To have it done once more take
+    /// another name, or [`forget`](crate::KeyStore::forget) this one; also to try again what the
+    /// server has recorded as refused.
+    ///
+    /// It must be the same request each time: with the same key and another body a server answers
+    /// 422 `key-reused`.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self(Identity::Named(name.into().into()))

@@ -62,7 +62,8 @@ async fn a_run_is_in_the_file_before_anything_is_sent() {
     let run = begin(&store, "pay").await;
     let written = fs::read_to_string(place.path()).unwrap();
     assert!(written.contains(run.key.as_str()));
-    assert_eq!(end(&store, &run, RunOutcome::Done).await, KeyFate::GivenUp);
+    let fate = end(&store, &run, RunOutcome::Refused).await;
+    assert_eq!(fate, KeyFate::GivenUp);
     let written = fs::read_to_string(place.path()).unwrap();
     assert!(!written.contains(run.key.as_str()));
     assert!(!format!("{store:?} {run:?}").contains(run.key.as_str()));
@@ -98,10 +99,7 @@ async fn a_key_outlives_its_store() {
     let store = place.open().await;
     let again = begin(&store, "pay").await;
     assert_eq!(again.key, first.key);
-    assert_eq!(
-        end(&store, &again, RunOutcome::Done).await,
-        KeyFate::GivenUp
-    );
+    assert_eq!(end(&store, &again, RunOutcome::Done).await, KeyFate::Kept);
     drop(store);
     assert_eq!(place.files(), ["keys.json", "keys.json.lock"]);
 }
@@ -120,7 +118,7 @@ async fn many_tasks_with_two_handles_get_one_key() {
     }
     assert!(runs.iter().all(|run| run.key == runs[0].key));
     for (number, run) in runs.iter().enumerate() {
-        let fate = end(&stores[(number + 1) % 2], run, RunOutcome::Done).await;
+        let fate = end(&stores[(number + 1) % 2], run, RunOutcome::Refused).await;
         let expected = if number == 19 {
             KeyFate::GivenUp
         } else {
@@ -141,10 +139,7 @@ async fn what_is_dropped_is_uncertain_for_this_and_for_other_handles() {
     assert_eq!(end(&here, &again, RunOutcome::Refused).await, KeyFate::Kept);
     let again = begin(&there, "pay").await;
     assert_eq!(again.key, run.key);
-    assert_eq!(
-        end(&there, &again, RunOutcome::Done).await,
-        KeyFate::GivenUp
-    );
+    assert_eq!(end(&there, &again, RunOutcome::Done).await, KeyFate::Kept);
 }
 
 #[tokio::test]
@@ -152,8 +147,9 @@ async fn an_end_that_nobody_waited_for_gives_nothing_up() {
     let place = Place::new();
     let store = place.open().await;
     let run = begin(&store, "pay").await;
-    // It is done in the file, and its caller is gone before it knows.
-    end(&store, &run, RunOutcome::Done).await;
+    // It is struck off in the file, and its caller is gone before it knows.
+    let fate = end(&store, &run, RunOutcome::Refused).await;
+    assert_eq!(fate, KeyFate::GivenUp);
     store.abandon("pay", &run);
     let again = begin(&store, "pay").await;
     assert_eq!(again.key, run.key);
@@ -213,10 +209,10 @@ async fn what_runs_is_not_forgotten_and_what_is_uncertain_can_be() {
     assert_ne!(begin(&here, "pay").await.key, run.key);
 }
 
-/// Another process, which is this test's own program with one test that begins runs.
-fn another_process(store: &Path) -> Child {
+/// Another process, which is this test's own program with one of its tests.
+fn another_process(does: &str, store: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "of_another_process", "--ignored", "--nocapture"])
+        .args(["--exact", does, "--ignored", "--nocapture"])
         .env(STORE, store)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -234,7 +230,7 @@ fn says(child: &mut Child, what: &str) {
 
 #[tokio::test]
 #[ignore = "is what another process of these tests does"]
-async fn of_another_process() {
+async fn begins_runs() {
     let Ok(path) = std::env::var(STORE) else {
         return;
     };
@@ -246,7 +242,11 @@ async fn of_another_process() {
     }
     begin(&store, "pay").await;
     println!("a run is out");
-    // Until it is killed, or whoever started it is gone.
+    until_killed();
+}
+
+/// Or until whoever started this process is gone.
+fn until_killed() {
     std::io::stdin().lines().for_each(drop);
 }
 
@@ -255,8 +255,8 @@ async fn processes_share_the_file_and_one_that_dies_leaves_its_run_uncertain() {
     let place = Place::new();
     let store = place.open().await;
     let mut others = [
-        another_process(&place.path()),
-        another_process(&place.path()),
+        another_process("begins_runs", &place.path()),
+        another_process("begins_runs", &place.path()),
     ];
     for other in &mut others {
         says(other, "a run is out");
@@ -278,12 +278,49 @@ async fn processes_share_the_file_and_one_that_dies_leaves_its_run_uncertain() {
         end(&store, &again, RunOutcome::Refused).await,
         KeyFate::Kept
     );
-    let again = begin(&store, "pay").await;
-    assert_eq!(
-        end(&store, &again, RunOutcome::Done).await,
-        KeyFate::GivenUp
-    );
     let sessions = place.files().into_iter();
     let sessions = sessions.filter(|name| name.ends_with(".session"));
     assert_eq!(sessions.count(), 1, "those of the dead are gone");
+}
+
+#[tokio::test]
+#[ignore = "is what another process of these tests does"]
+async fn is_done() {
+    let Ok(path) = std::env::var(STORE) else {
+        return;
+    };
+    let store = FileKeyStore::open(path).await.unwrap();
+    let run = begin(&store, "pay").await;
+    end(&store, &run, RunOutcome::Done).await;
+    println!("it is done");
+    until_killed();
+}
+
+#[tokio::test]
+async fn a_process_that_is_killed_before_it_notes_the_outcome_gets_it_again() {
+    let place = Place::new();
+    let mut killed = another_process("is_done", &place.path());
+    says(&mut killed, "it is done");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let written = fs::read_to_string(place.path()).unwrap();
+    let store = place.open().await;
+    let again = begin(&store, "pay").await;
+    assert!(written.contains(again.key.as_str()), "the same key");
+    end(&store, &again, RunOutcome::Done).await;
+    assert!(store.forget("pay").await.unwrap());
+    assert_ne!(begin(&store, "pay").await.key, again.key);
+}
+
+#[tokio::test]
+async fn what_is_done_leaves_the_file_when_its_key_expires() {
+    let place = Place::new();
+    let store = place.open().await;
+    let ttl = Duration::ZERO;
+    let run = store.begin("buy", IdempotencyKey::random(), ttl).await;
+    let run = run.unwrap();
+    store.end("buy", &run, RunOutcome::Done).await.unwrap();
+    begin(&store, "pay").await;
+    let written = fs::read_to_string(place.path()).unwrap();
+    assert!(!written.contains("buy"), "{written}");
 }

@@ -212,8 +212,9 @@ async fn a_refusal_after_a_lost_attempt_is_not_certain() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_named_operation_has_its_key_until_its_outcome_is_certain() {
-    let retry = Retry::default().key_store(MemoryKeyStore::new());
+async fn a_named_operation_has_one_key_until_it_is_forgotten() {
+    let store = MemoryKeyStore::new();
+    let retry = Retry::default().key_store(store.clone());
     let operation = Operation::named("invoice-4711");
     let mut key = None;
     for events in [
@@ -224,8 +225,9 @@ async fn a_named_operation_has_its_key_until_its_outcome_is_certain() {
         vec![Problem(422, "key-reused")],
         vec![Problem(409, "outcome-unknown")],
         vec![Event::Answer(201)],
+        vec![Replay(201)],
     ] {
-        let last = matches!(events[0], Event::Answer(201));
+        let is_done = matches!(events[0], Event::Answer(201) | Replay(201));
         let script = Script::new(events.clone());
         let told = script.run(&retry, &operation).await;
         let (is_certain, is_kept) = match &told {
@@ -235,14 +237,15 @@ async fn a_named_operation_has_its_key_until_its_outcome_is_certain() {
                 error.attempts().unwrap().is_key_kept(),
             ),
         };
-        assert_eq!((is_certain, is_kept), (last, !last), "{events:?}");
+        assert_eq!((is_certain, is_kept), (is_done, true), "{events:?}");
         let sent = script.keys()[0].clone();
         assert_eq!(*key.get_or_insert(sent.clone()), sent, "{events:?}");
     }
+    assert!(store.forget("invoice-4711").await.unwrap());
     let script = Script::new([Event::Answer(400)]);
     let (_, attempts) = script.run(&retry, &operation).await.unwrap();
-    assert_ne!(Some(attempts.key()), key.as_ref(), "it was given up");
-    assert!(attempts.is_certain());
+    assert_ne!(Some(attempts.key()), key.as_ref(), "it starts over");
+    assert!(attempts.is_certain() && !attempts.is_key_kept());
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,16 +317,13 @@ impl KeyStore for SlowToEnd {
 async fn an_operation_that_is_dropped_while_it_ends_keeps_its_key() {
     let retry = Retry::default().key_store(SlowToEnd::default());
     let operation = Operation::named("invoice-4711");
-    let script = Script::new([Event::Answer(201)]);
+    let script = Script::new([Event::Answer(400)]);
     let dropped = script.run(&retry, &operation);
     assert!(timeout(Duration::from_secs(1), dropped).await.is_err());
-    // Its caller was not told that it is paid, and asks again.
-    let script_again = Script::new([Replay(201)]);
+    // Its caller was not told that it is refused, and asks again.
+    let script_again = Script::new([Event::Answer(201)]);
     let (_, again) = script_again.run(&retry, &operation).await.unwrap();
     assert_eq!(script.keys()[0], *again.key());
-    let script = Script::new([Event::Answer(201)]);
-    let (_, next) = script.run(&retry, &operation).await.unwrap();
-    assert_ne!(next.key(), again.key(), "now it was given up");
 }
 
 #[tokio::test(start_paused = true)]

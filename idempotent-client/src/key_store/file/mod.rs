@@ -18,12 +18,15 @@ use super::{Entry, KeyFate, KeyStore, KeyStoreError, Run, RunOutcome};
 use crate::IdempotencyKey;
 
 /// Keeps keys in a JSON file, so that an operation that was under way when the program ended,
-/// however it ended, is resumed with the same key.
+/// however it ended, is resumed with the same key, and one that was done is not done again.
 ///
 /// Several tasks and several processes of one machine may share the file: each change is made
 /// under a file lock, written to another file, flushed to the disk and renamed over the first. It
 /// is readable for its owner only. A named operation costs two such changes, some milliseconds
-/// each; they are made outside of the async threads.
+/// each; they are made outside of the async threads. Each change writes all operations of the last
+/// `key_ttl` that were not [forgotten](KeyStore::forget), a quarter of a kilobyte for each. For more
+/// than some thousands, forget those whose outcome you have kept yourself, or write a [`KeyStore`]
+/// over a database.
 ///
 /// Beside `keys.json` there are `keys.json.lock`, and for each process that has it open a file
 /// `keys.json.<id>.session`. That file is locked while the process lives, which is how others
@@ -125,6 +128,8 @@ impl Inner {
             for entry in entries.values_mut() {
                 entry.bury(|session| census.is_dead(session));
             }
+            let now = SystemTime::now();
+            entries.retain(|_, entry| !entry.is_over(now));
             let result = update(&mut entries)?;
             if entries != before {
                 locked.write(&entries, self.session.id())?;

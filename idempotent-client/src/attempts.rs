@@ -75,7 +75,7 @@ impl fmt::Display for Attempts {
             (true, true) => "Its key is kept: run it again by the same name, or find out",
             (true, false) => "Its key is not in the store any more: find out before you run it",
             (false, _) => {
-                "Its key is kept in this error: send the same with `Operation::resume` of it, or find out"
+                "Its key is kept in this error: send the same with `Operation::with_key`, or find out"
             }
         })
     }

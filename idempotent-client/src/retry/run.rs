@@ -1,7 +1,7 @@
 //! One call that runs an operation, from before its first attempt to after its last.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -43,11 +43,11 @@ impl ActiveRun {
     ) -> Result<Self, OperationError<E>> {
         let name = match operation.identity() {
             Identity::Named(name) => name,
-            Identity::Keyed { key, is_resumed } => {
+            Identity::Keyed { key, was_begun } => {
                 return Ok(Self {
                     label,
                     key: key.clone(),
-                    is_resumed: *is_resumed,
+                    is_resumed: was_begun.swap(true, Ordering::Relaxed),
                     time_left: Duration::MAX,
                     entered: None,
                 });
@@ -87,7 +87,7 @@ impl ActiveRun {
         &self.key
     }
 
-    /// Whether the caller knows of an attempt that was left uncertain.
+    /// Whether the key may have been sent before; for a named operation the store knows.
     pub(super) fn is_resumed(&self) -> bool {
         self.is_resumed
     }

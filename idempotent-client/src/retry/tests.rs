@@ -200,15 +200,25 @@ async fn a_refusal_after_a_lost_attempt_is_not_certain() {
     assert_eq!(status, 401);
     assert!(!attempts.is_certain() && attempts.is_key_kept());
 
-    // Nor is it in the next run.
-    let resumed = Operation::resume(attempts.key().clone());
-    let script = Script::new([Event::Answer(401)]);
-    let (_, again) = script.run(&Retry::default(), &resumed).await.unwrap();
-    assert_eq!(again.key(), attempts.key());
-    assert!(!again.is_certain() && again.is_key_kept());
-    let script = Script::new([Replay(404)]);
-    let (_, replayed) = script.run(&Retry::default(), &resumed).await.unwrap();
-    assert!(replayed.is_certain());
+    // Nor is it in the next run, of the same operation or of another with its key; and of a key of the caller's own nobody knows here whether it was
+    // sent before.
+    let own = IdempotencyKey::new("invoice-4711").unwrap();
+    let [once, other] = [attempts.key().clone(), own].map(Operation::with_key);
+    let twice = Operation::new();
+    let script = Script::new([Lost; 8]);
+    let lost = script.run(&Retry::default(), &twice.clone()).await;
+    lost.unwrap_err();
+    for operation in [once, other, twice] {
+        let script = Script::new([Event::Answer(401)]);
+        let (_, again) = script.run(&Retry::default(), &operation).await.unwrap();
+        assert!(!again.is_certain() && again.is_key_kept());
+        let script = Script::new([NotSent]);
+        let error = script.run(&Retry::default(), &operation).await.unwrap_err();
+        assert!(error.is_uncertain());
+        let script = Script::new([Replay(404)]);
+        let (_, replayed) = script.run(&Retry::default(), &operation).await.unwrap();
+        assert!(replayed.is_certain());
+    }
 }
 
 #[tokio::test(start_paused = true)]

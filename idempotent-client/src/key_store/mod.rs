@@ -72,7 +72,8 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked. The run is abandoned then, and the key stays.
+    /// When the store cannot be asked. The run is [abandoned](Self::abandon) then, as it is if
+    /// this future is dropped, and the key stays.
     async fn end(
         &self,
         name: &str,
@@ -172,6 +173,9 @@ pub enum KeyStoreError {
         /// Why not.
         source: io::Error,
     },
+    /// The store took longer than [`Retry::key_store_timeout`](crate::Retry::key_store_timeout).
+    #[error("the key store has not answered within {0:?}")]
+    TimedOut(Duration),
     /// A store of yours could not be asked.
     #[error("the key store cannot be asked")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),

@@ -1,6 +1,7 @@
 //! The driver, with paused time and answers made up.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io,
     sync::{Arc, Mutex},
@@ -367,6 +368,118 @@ async fn a_key_is_not_sent_after_it_has_expired_during_the_run() {
     let error = script.run(&retry, &Operation::named("invoice-4711")).await;
     assert!(error.unwrap_err().is_uncertain());
     assert!(start.elapsed() <= Duration::from_secs(10));
+}
+
+thread_local! {
+    static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// With the clock on the wall of a machine that slept.
+fn with_moved_clock() -> Retry {
+    Retry {
+        clock: || SystemTime::now() + SLEPT.get(),
+        ..Retry::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_not_sent_after_the_machine_has_slept() {
+    for operation in [Operation::new(), Operation::named("invoice-4711")] {
+        SLEPT.set(Duration::ZERO);
+        let retry = with_moved_clock().key_store(MemoryKeyStore::new());
+        let mut sent = 0;
+        let told: Result<((), Attempts), _> = retry
+            .run(&operation, |_| {
+                sent += 1;
+                SLEPT.set(Duration::from_hours(48));
+                async { Err(Failure::Lost(io::Error::from(io::ErrorKind::TimedOut))) }
+            })
+            .await;
+        let error = told.unwrap_err();
+        assert_eq!(sent, 1);
+        assert!(error.is_uncertain(), "{error}");
+        let attempts = error.attempts().unwrap();
+        assert!(attempts.count() == 1 && attempts.is_key_kept());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_sleeps_while_it_waits_is_told_why_nothing_is_sent() {
+    let retry = with_moved_clock();
+    let sleeping = tokio::spawn(async {
+        // Half-way through the wait that the server asks for.
+        sleep(Duration::from_secs(5)).await;
+        SLEPT.set(Duration::from_hours(48));
+    });
+    let script = Script::new([After(503, "10")]);
+    let told = script.run(&retry, &Operation::new()).await;
+    sleeping.await.unwrap();
+    let error = told.unwrap_err();
+    let OperationError::Unanswered { attempts, source } = error else {
+        panic!("{error}");
+    };
+    assert!(matches!(source, Failure::KeyExpired), "{source}");
+    assert!(!attempts.is_certain() && attempts.is_key_kept());
+    assert_eq!(attempts.count(), 1);
+}
+
+/// A store that never answers one of its questions.
+#[derive(Debug)]
+struct Silent {
+    store: MemoryKeyStore,
+    verb: &'static str,
+}
+
+#[async_trait::async_trait]
+impl KeyStore for Silent {
+    async fn begin(
+        &self,
+        name: &str,
+        key: IdempotencyKey,
+        ttl: Duration,
+    ) -> Result<Run, KeyStoreError> {
+        if self.verb == "begin" {
+            std::future::pending::<()>().await;
+        }
+        self.store.begin(name, key, ttl).await
+    }
+
+    async fn end(&self, _: &str, _: &Run, _: RunOutcome) -> Result<KeyFate, KeyStoreError> {
+        std::future::pending().await
+    }
+
+    fn abandon(&self, name: &str, run: &Run) {
+        self.store.abandon(name, run);
+    }
+
+    async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {
+        self.store.forget(name).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_holds_nobody_up() {
+    let store = MemoryKeyStore::new();
+    let operation = Operation::named("invoice-4711");
+    let silent = |verb| {
+        let store = store.clone();
+        Retry::default().key_store(Silent { store, verb })
+    };
+    let start = Instant::now();
+    let error = Script::new([]).run(&silent("begin"), &operation).await;
+    let error = error.unwrap_err();
+    assert!(!error.is_uncertain());
+    assert!(error.to_string().contains("was not sent"), "{error}");
+    assert_eq!(start.elapsed(), DEFAULT_KEY_STORE_TIMEOUT);
+
+    let start = Instant::now();
+    let script = Script::new([Event::Answer(201)]);
+    let (status, attempts) = script.run(&silent("end"), &operation).await.unwrap();
+    assert_eq!(status, 201);
+    assert!(attempts.is_certain() && attempts.is_key_kept());
+    assert_eq!(start.elapsed(), DEFAULT_KEY_STORE_TIMEOUT);
+    // It was abandoned.
+    assert!(store.forget("invoice-4711").await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod keys;
+mod outcomes;
 mod server;
 
 use std::time::{Duration, Instant, SystemTime};

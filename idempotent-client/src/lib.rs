@@ -3,7 +3,7 @@
 //! A client that lost the answer to `POST /payments` cannot know whether it paid. With one key for
 //! each payment, the same in all its attempts, it sends the same again and is told what became of
 //! the first. This crate makes the key, keeps it, sends it, knows which answers are worth another
-//! attempt, and knows when the key may be given up.
+//! attempt, and knows when the outcome is certain.
 //!
 //! ```
 //! # #[cfg(feature = "reqwest")] mod example {

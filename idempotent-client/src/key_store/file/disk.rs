@@ -30,8 +30,8 @@ struct Content {
     operations: BTreeMap<String, Entry>,
 }
 
-/// How long is waited for others who have the lock.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long is waited for others who have the lock, or had it earlier in the queue.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// How long is waited where nothing else can be done meanwhile.
 const PATIENCE_OF_A_THREAD: Duration = Duration::from_secs(1);
@@ -78,7 +78,7 @@ impl Disk {
             Ok(locked) => locked,
             Err(_) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("somebody else has had the lock for {PATIENCE:?}"),
+                format!("the lock was not free within {PATIENCE:?}"),
             )),
         };
         locked.map_err(|error| failed(&self.path, "locked", error))

@@ -33,9 +33,9 @@ use crate::IdempotencyKey;
 ///
 /// Beside `keys.json` there are `keys.json.lock`, and for each process that has it open a file
 /// `keys.json.<id>.session`. That file is locked while the process lives, which is how others
-/// know whether a run is out or died. What a process leaves behind that was killed is removed when
-/// the store is opened next. Somebody else who holds the lock is waited for, 20 seconds at most. Do not put them on a network file system whose locks do not
-/// work.
+/// know whether a run is out or died. What a process that was killed leaves behind is removed when
+/// the store is opened next. Others who hold the lock are waited for, 30 seconds at most. Do not
+/// put these files on a network file system whose locks do not work.
 ///
 /// A file that is damaged is an error that says what to do; nothing is sent then. A file that is
 /// missing is an empty one, so do not remove it while operations are uncertain.

@@ -39,8 +39,8 @@ impl Attempts {
     }
 
     /// Whether the next run of the operation must have, and for a named one will have, the same
-    /// key. That is so after an uncertain outcome; and after a certain one while other runs of the
-    /// same operation have not got their answer.
+    /// key. That is so after an uncertain outcome. A named operation that is done has the same key
+    /// until it expires, and is replayed.
     #[must_use]
     pub fn is_key_kept(&self) -> bool {
         self.fate == KeyFate::Kept
@@ -75,7 +75,7 @@ impl fmt::Display for Attempts {
             (true, true) => "Its key is kept: run it again by the same name, or find out",
             (true, false) => "Its key is not in the store any more: find out before you run it",
             (false, _) => {
-                "Its key is kept in this error: send the same with `Operation::resume` of it, or find out"
+                "Its key is kept in this error: send the same with `Operation::with_key`, or find out"
             }
         })
     }

@@ -111,4 +111,8 @@ pub enum Failure<E> {
     /// It took too long, and was given up. The attempt is repeated. The driver says this itself.
     #[error("no answer within {0:?}")]
     TimedOut(Duration),
+    /// The key has become too old to be sent once more, for instance because the machine slept
+    /// between two attempts. The driver says this itself.
+    #[error("the key has become too old to be sent")]
+    KeyExpired,
 }

@@ -3,7 +3,7 @@
 //! A client that lost the answer to `POST /payments` cannot know whether it paid. With one key for
 //! each payment, the same in all its attempts, it sends the same again and is told what became of
 //! the first. This crate makes the key, keeps it, sends it, knows which answers are worth another
-//! attempt, and knows when the key may be given up.
+//! attempt, and knows when the outcome is certain.
 //!
 //! ```
 //! # #[cfg(feature = "reqwest")] mod example {
@@ -36,10 +36,10 @@
 //! how far apart. Nothing else: [`classify()`] has the table. A 5xx with
 //! `Idempotency-Replayed: true` was recorded and will not change.
 //!
-//! # When the key is given up
+//! # When the outcome is certain
 //!
-//! After a certain outcome, and not before: a 2xx; any replay below 500; a 4xx that will not
-//! change, **if no earlier attempt with that key was left uncertain**. A 401 that comes after a
+//! After a 2xx; any replay below 500; a 4xx that will not change, **if no earlier attempt with
+//! that key was left uncertain**. Until then each attempt must have the same key. A 401 that comes after a
 //! lost attempt says nothing about that attempt, because a server looks at the credentials before
 //! it looks for a record; giving the key up would let the next attempt pay once more. An error and
 //! a response say which it is: [`Attempts::is_certain`], [`OperationError::is_uncertain`].
@@ -50,9 +50,10 @@
 //! # Across restarts
 //!
 //! [`Operation::named`] and a [`FileKeyStore`] keep the key of an operation from before its first
-//! attempt until its outcome is certain. Start the program again, run the operation by the same
-//! name, and it is the same operation. [`key_store`] tells what happens when several run it at once,
-//! and when a key has become too old.
+//! attempt. Start the program again, run the operation by the same name, and it is the same
+//! operation: also if it was done, and the program was killed before it had made a note of that.
+//! Then it gets the recorded response, until the key expires. [`KeyStore::forget`] starts over.
+//! [`key_store`] tells what happens when several run it at once, and when a key has become too old.
 //!
 //! ```
 //! # #[cfg(feature = "reqwest")] mod example {

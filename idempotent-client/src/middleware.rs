@@ -57,10 +57,9 @@ pub type ReqwestOperationError = OperationError<reqwest_middleware::Error>;
 ///
 /// # Redirections
 ///
-/// Let the client follow none (`redirect::Policy::none()`), or only 307 and 308. What is at the
-/// end of other redirections can be a login page with status 200. A response from another address
-/// than the request's is therefore no certain outcome unless it is marked as a replay, or it is a
-/// 2xx and no earlier attempt was left uncertain.
+/// Let the client follow none (`redirect::Policy::none()`). What is at the end of one can be a login
+/// page with status 200. A response from another address than the request's is therefore no certain
+/// outcome unless it is marked as a replay.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct IdempotencyMiddleware {
@@ -170,8 +169,7 @@ impl IdempotencyMiddleware {
         let (status, headers) = (response.status(), response.headers());
         let is_replay = is_replay(headers);
         let verdict = match classify(status, headers, &start) {
-            Verdict::Done if is_elsewhere && !is_replay => Verdict::Refused,
-            Verdict::Refused if is_elsewhere => Verdict::Uncertain,
+            Verdict::Done | Verdict::Refused if is_elsewhere && !is_replay => Verdict::Uncertain,
             verdict => verdict,
         };
         Ok(Answer::new(verdict, is_replay, response))

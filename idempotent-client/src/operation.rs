@@ -1,6 +1,9 @@
 //! What is to be done once, however often it is sent.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, atomic::AtomicBool},
+};
 
 use crate::IdempotencyKey;
 
@@ -23,15 +26,27 @@ use crate::IdempotencyKey;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Operation(Identity);
 
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub(crate) enum Identity {
     Named(Box<str>),
     Keyed {
         key: IdempotencyKey,
-        /// Earlier attempts were left uncertain.
-        is_resumed: bool,
+        /// Whether it may have been sent before; all clones know.
+        was_begun: Arc<AtomicBool>,
     },
 }
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Named(one), Self::Named(other)) => one == other,
+            (Self::Keyed { key: one, .. }, Self::Keyed { key: other, .. }) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Identity {}
 
 impl Operation {
     /// An operation with a random key, which lives as long as the call.
@@ -40,42 +55,39 @@ impl Operation {
     #[must_use]
     #[allow(clippy::new_without_default)] // Two defaults would not be equal.
     pub fn new() -> Self {
-        Self::with_key(IdempotencyKey::random())
+        Self::keyed(IdempotencyKey::random(), false)
     }
 
-    /// An operation that the [`KeyStore`](crate::KeyStore) remembers by this name until its
-    /// outcome is certain, also after the program was restarted.
+    /// An operation that the [`KeyStore`](crate::KeyStore) remembers by this name, also after the
+    /// program was restarted.
     ///
     /// The name stands for what your user wants done **once**, such as `pay invoice-4711`. It
     /// must be another one for another account or another server that shares the store. It is
     /// shown in errors and logs.
     ///
-    /// While its outcome is uncertain it must be the same request each time: with the same key
-    /// and another body a server answers 422 `key-reused`.
+    /// Once it is done, running it again gives the recorded response, until its key expires
+    /// ([`Retry::key_ttl`](crate::Retry::key_ttl)). So a program that was killed before it had
+    /// made a note of the outcome runs it again and learns it. To have it done once more take
+    /// another name, or [`forget`](crate::KeyStore::forget) this one; also to try again what the
+    /// server has recorded as refused.
+    ///
+    /// It must be the same request each time: with the same key and another body a server answers
+    /// 422 `key-reused`.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         Self(Identity::Named(name.into().into()))
     }
 
     /// An operation with a key of the caller's own, or with
-    /// [`IdempotencyKey::derived`]. No store is asked.
+    /// [`IdempotencyKey::derived`], or with that of an operation without a name that was left
+    /// uncertain ([`OperationError::key`](crate::OperationError::key),
+    /// [`Attempts::key`](crate::Attempts::key)). No store is asked.
     ///
-    /// It is taken for an operation that was never sent before. For one that was, and has an
-    /// uncertain outcome, say [`resume`](Self::resume).
+    /// It may have been sent before, by a program that crashed for instance. So its outcome is not
+    /// certain because an attempt of now is refused.
     #[must_use]
     pub fn with_key(key: IdempotencyKey) -> Self {
-        let is_resumed = false;
-        Self(Identity::Keyed { key, is_resumed })
-    }
-
-    /// An operation without a name that was left uncertain, with the key that
-    /// [`OperationError::key`](crate::OperationError::key) or
-    /// [`Attempts::key`](crate::Attempts::key) told. Unlike that of [`with_key`](Self::with_key),
-    /// its outcome is not certain because an attempt of now is refused.
-    #[must_use]
-    pub fn resume(key: IdempotencyKey) -> Self {
-        let is_resumed = true;
-        Self(Identity::Keyed { key, is_resumed })
+        Self::keyed(key, true)
     }
 
     /// The name, if it has one.
@@ -85,6 +97,11 @@ impl Operation {
             Identity::Named(name) => Some(name),
             Identity::Keyed { .. } => None,
         }
+    }
+
+    fn keyed(key: IdempotencyKey, was_begun: bool) -> Self {
+        let was_begun = Arc::new(AtomicBool::new(was_begun));
+        Self(Identity::Keyed { key, was_begun })
     }
 
     pub(crate) fn identity(&self) -> &Identity {

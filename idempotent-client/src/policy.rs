@@ -59,8 +59,10 @@ impl RetryPolicy {
         self
     }
 
-    /// How long all attempts and the waits between them may take together. An attempt that is out
-    /// when this time is over is given up.
+    /// How long all attempts and the waits between them may take together, and the key store's step
+    /// before them. An attempt that is out when this time is over is given up. The key store's step
+    /// after the last attempt is not counted
+    /// ([`Retry::key_store_timeout`](crate::Retry::key_store_timeout)).
     pub fn max_time(mut self, time: Duration) -> Self {
         self.max_time = time;
         self

@@ -3,7 +3,12 @@
 
 mod run;
 
-use std::{fmt, future::Future, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use http::{HeaderMap, HeaderValue, StatusCode};
 use tokio::time::{Instant, sleep, timeout};
@@ -17,6 +22,9 @@ use crate::{
 /// How long a key is used. A server that keeps records for 24 hours, which is the default of
 /// `#[idempotent]`, still knows the key then, also by a clock that is not quite right.
 pub(crate) const DEFAULT_KEY_TTL: Duration = Duration::from_hours(23);
+
+/// How long a key store may take for one step: as long as an attempt.
+const DEFAULT_KEY_STORE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Runs operations with any HTTP client: the caller sends, this decides.
 ///
@@ -51,7 +59,9 @@ pub(crate) const DEFAULT_KEY_TTL: Duration = Duration::from_hours(23);
 pub struct Retry {
     policy: RetryPolicy,
     store: Option<Arc<dyn KeyStore>>,
+    store_timeout: Duration,
     key_ttl: Duration,
+    clock: fn() -> SystemTime,
 }
 
 /// Runs an operation that has no name; short for [`Retry::run`] without a key store.
@@ -138,7 +148,9 @@ impl Retry {
         Self {
             policy,
             store: None,
+            store_timeout: DEFAULT_KEY_STORE_TIMEOUT,
             key_ttl: DEFAULT_KEY_TTL,
+            clock: SystemTime::now,
         }
     }
 
@@ -153,8 +165,18 @@ impl Retry {
         self
     }
 
-    /// How long after it was made a named operation's key is sent; 23 hours unless set. It must be
-    /// less than the time for which the server keeps its records, its `ttl`.
+    /// How long the key store may take for each of its two steps, before the first attempt and
+    /// after the last; 30 seconds unless set. If the first takes longer nothing is sent; if the
+    /// last does, the key is kept.
+    pub fn key_store_timeout(mut self, timeout: Duration) -> Self {
+        self.store_timeout = timeout;
+        self
+    }
+
+    /// How long after it was made a named operation's key is sent, and any other after the call has
+    /// begun; 23 hours unless set. It must be less than the time for which the server keeps its
+    /// records, its `ttl`. It is counted by the clock on the wall, which goes on while a machine
+    /// sleeps.
     pub fn key_ttl(mut self, ttl: Duration) -> Self {
         self.key_ttl = ttl;
         self
@@ -193,26 +215,32 @@ impl Retry {
         F: FnMut(Attempt) -> A,
         A: Future<Output = Result<Answer<T>, Failure<E>>>,
     {
-        let run = ActiveRun::begin(self, label, operation).await?;
         let started = Instant::now();
-        let time = self.policy.total().min(run.time_left());
+        let run = ActiveRun::begin(self, label, operation).await?;
+        let time_left = || {
+            let left = self.policy.total().saturating_sub(started.elapsed());
+            left.min(run.time_left())
+        };
         let mut number = 0;
         // Whether an attempt before the present one may have reached the server. Those that the key
         // store remembers, it remembers itself.
         let mut is_uncertain = run.is_resumed();
         loop {
-            number += 1;
-            let key = run.key().clone();
-            let left = time.saturating_sub(started.elapsed());
-            let limit = self.policy.timeout().min(left);
-            let answer = timeout(limit, attempt(Attempt { number, key }))
-                .await
-                .unwrap_or(Err(Failure::TimedOut(limit)));
+            let limit = self.policy.timeout().min(time_left());
+            let answer = if run.time_left().is_zero() {
+                Err(Failure::KeyExpired)
+            } else {
+                number += 1;
+                let key = run.key().clone();
+                timeout(limit, attempt(Attempt { number, key }))
+                    .await
+                    .unwrap_or(Err(Failure::TimedOut(limit)))
+            };
             let (outcome, retry_after) = Self::judge(&answer, is_uncertain);
             is_uncertain |= outcome == RunOutcome::Uncertain;
             if let Some(after) = retry_after
                 && let Some(wait) = self.policy.wait(number, after)
-                && started.elapsed().saturating_add(wait) < time
+                && wait < time_left()
             {
                 tracing::debug!(operation = run.label(), number, ?wait, "trying again");
                 // The answer goes first: it may hold a connection.
@@ -242,7 +270,7 @@ impl Retry {
                 Verdict::Uncertain => (RunOutcome::Uncertain, None),
                 Verdict::Retry { after } => (RunOutcome::Uncertain, Some(after)),
             },
-            Err(Failure::NotSent(_)) => (refused, None),
+            Err(Failure::NotSent(_) | Failure::KeyExpired) => (refused, None),
             Err(Failure::Fatal(_)) => (RunOutcome::Uncertain, None),
             Err(Failure::Lost(_) | Failure::TimedOut(_)) => (RunOutcome::Uncertain, Some(None)),
         }

@@ -14,6 +14,9 @@ use crate::IdempotencyKey;
 /// How far a clock may have been set back without a word about it.
 const CLOCK_TOLERANCE: Duration = Duration::from_mins(1);
 
+/// So that arithmetic on times cannot overflow.
+const LONGEST_TTL: Duration = Duration::from_hours(24 * 366);
+
 /// What a store keeps for one operation; `None` where it knows nothing. Its serialised form holds
 /// the key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +26,15 @@ pub struct Entry {
     key: IdempotencyKey,
     /// When the key was made, in milliseconds since 1970.
     created: u64,
-    /// Some run was left uncertain, or the operation was done while others asked: a refusal is not
-    /// its outcome.
+    /// Until when the key is sent, in milliseconds since 1970.
+    expires: u64,
+    /// The outcome is known, and the server replays it.
+    done: bool,
+    /// Some run was left uncertain: a refusal is not the operation's outcome.
     uncertain: bool,
-    /// Some caller was told to ask again, and no run has begun since that could be it.
-    owed: bool,
+    /// How many callers were told to ask again, less the runs that have begun since. While the key
+    /// is sent nothing depends on it; then it tells whether somebody may still not know.
+    owed: u32,
     /// The runs that are out, each with the session it belongs to.
     runs: BTreeMap<String, String>,
 }
@@ -49,23 +56,24 @@ impl Entry {
     ) -> Result<Run, KeyStoreError> {
         if let Some(entry) = slot {
             let age = now.duration_since(entry.created());
-            let is_fresh = match &age {
-                Ok(age) => *age < ttl,
-                Err(future) => future.duration() <= CLOCK_TOLERANCE,
-            };
-            // What is certain has no entry: some run of this one is out, or was left uncertain.
-            if !is_fresh {
-                return Err(KeyStoreError::Stale {
-                    name: name.to_owned(),
-                    age: age.ok(),
-                });
+            match &age {
+                Ok(age) if *age < ttl => {}
+                Ok(_) if entry.is_finished() => *slot = None,
+                Err(future) if future.duration() <= CLOCK_TOLERANCE => {}
+                _ => {
+                    return Err(KeyStoreError::Stale {
+                        name: name.to_owned(),
+                        age: age.ok(),
+                    });
+                }
             }
         }
         let entry = slot.get_or_insert_with(|| Self::new(key, now));
-        if entry.runs.is_empty() {
-            // Whoever was told to ask again does so now.
-            entry.owed = false;
-        }
+        entry.expires = entry
+            .expires
+            .max(millis(entry.created() + ttl.min(LONGEST_TTL)));
+        // Whoever was told to ask again does so now.
+        entry.owed = entry.owed.saturating_sub(1);
         let id = Uuid::new_v4().to_string();
         entry.runs.insert(id.clone(), session.to_owned());
         Ok(Run {
@@ -84,28 +92,19 @@ impl Entry {
         let Some(entry) = slot.as_mut().filter(|entry| entry.key == run.key) else {
             return KeyFate::GivenUp;
         };
-        if entry.runs.remove(&run.id).is_none() && outcome != RunOutcome::Uncertain {
-            // It was abandoned before: nobody learns what it ended with.
-            return KeyFate::Kept;
-        }
-        let is_last = entry.runs.is_empty() && !entry.owed;
-        let is_given_up = match outcome {
-            RunOutcome::Done => is_last,
-            RunOutcome::Refused => is_last && !entry.uncertain,
-            RunOutcome::Uncertain => false,
-        };
-        if is_given_up {
-            *slot = None;
-            return KeyFate::GivenUp;
-        }
+        let was_out = entry.runs.remove(&run.id).is_some();
         match outcome {
-            // It was done, and those who still ask must not take a refusal for the outcome.
-            RunOutcome::Done => entry.uncertain = true,
-            RunOutcome::Refused if !entry.uncertain => {}
-            RunOutcome::Refused | RunOutcome::Uncertain => {
-                entry.uncertain = true;
-                entry.owed = true;
+            // Whoever asks again gets the replay: also the caller of this run, which may end
+            // before it has made a note of the outcome.
+            RunOutcome::Done => entry.done = true,
+            // It was abandoned before: nobody learns what it ended with.
+            RunOutcome::Refused if !was_out => {}
+            RunOutcome::Refused if entry.runs.is_empty() && !entry.done && !entry.uncertain => {
+                *slot = None;
+                return KeyFate::GivenUp;
             }
+            RunOutcome::Refused => entry.owed = entry.owed.saturating_add(1),
+            RunOutcome::Uncertain => entry.leave_uncertain(1),
         }
         KeyFate::Kept
     }
@@ -116,8 +115,7 @@ impl Entry {
         let entry = slot.get_or_insert_with(|| Self::new(run.key.clone(), run.created));
         if entry.key == run.key {
             entry.runs.remove(&run.id);
-            entry.uncertain = true;
-            entry.owed = true;
+            entry.leave_uncertain(1);
         }
     }
 
@@ -125,10 +123,26 @@ impl Entry {
     pub fn bury(&mut self, mut is_dead: impl FnMut(&str) -> bool) {
         let before = self.runs.len();
         self.runs.retain(|_, session| !is_dead(session));
-        if self.runs.len() < before {
-            self.uncertain = true;
-            self.owed = true;
+        let dead = before - self.runs.len();
+        if dead > 0 {
+            self.leave_uncertain(dead.try_into().unwrap_or(u32::MAX));
         }
+    }
+
+    /// Whether a store may remove this entry: the operation is done, its key not sent any more, and
+    /// nobody was told to ask again who has not.
+    #[must_use]
+    pub fn is_over(&self, now: SystemTime) -> bool {
+        self.is_finished() && millis(now) >= self.expires
+    }
+
+    fn is_finished(&self) -> bool {
+        self.done && self.owed == 0 && self.runs.is_empty()
+    }
+
+    fn leave_uncertain(&mut self, callers: u32) {
+        self.uncertain = true;
+        self.owed = self.owed.saturating_add(callers);
     }
 
     /// Forgets the operation.
@@ -146,12 +160,14 @@ impl Entry {
     }
 
     fn new(key: IdempotencyKey, now: SystemTime) -> Self {
-        let created = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let created = millis(now);
         Self {
             key,
-            created: created.as_millis().try_into().unwrap_or(u64::MAX),
+            created,
+            expires: created,
+            done: false,
             uncertain: false,
-            owed: false,
+            owed: 0,
             runs: BTreeMap::new(),
         }
     }
@@ -159,8 +175,13 @@ impl Entry {
     fn created(&self) -> SystemTime {
         let created = UNIX_EPOCH.checked_add(Duration::from_millis(self.created));
         // A time that this machine cannot tell is as good as one in the future.
-        created.unwrap_or_else(|| SystemTime::now() + Duration::from_hours(24 * 366))
+        created.unwrap_or_else(|| SystemTime::now() + LONGEST_TTL)
     }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_millis().try_into().unwrap_or(u64::MAX)
 }
 
 fn write_key<S: Serializer>(key: &IdempotencyKey, serializer: S) -> Result<S::Ok, S::Error> {
@@ -193,14 +214,100 @@ mod tests {
         Entry::begin(slot, "pay", "me", IdempotencyKey::random(), TTL, now)
     }
 
+    /// Begins, is told that it was done, and gives the key.
+    fn begin_again(slot: &mut Option<Entry>) -> IdempotencyKey {
+        let again = begin(slot);
+        assert_eq!(Entry::end(slot, &again, Done), Kept);
+        again.key
+    }
+
     #[test]
-    fn a_certain_outcome_gives_the_key_up() {
-        for outcome in [Done, Refused] {
+    fn what_is_certain_to_be_undone_gives_the_key_up() {
+        let slot = &mut None;
+        let run = begin(slot);
+        assert_eq!(Entry::end(slot, &run, Refused), GivenUp);
+        assert_eq!(*slot, None);
+    }
+
+    #[test]
+    fn what_is_done_is_asked_for_with_the_same_key_until_that_expires() {
+        let slot = &mut None;
+        let run = begin(slot);
+        assert_eq!(Entry::end(slot, &run, Done), Kept);
+        let again = begin(slot);
+        assert_eq!(again.key, run.key, "its caller may have crashed since");
+        assert_eq!(Entry::end(slot, &again, Refused), Kept, "a 401");
+        let last = begin_at(slot, start() + TTL - Duration::from_secs(1)).unwrap();
+        assert_eq!(last.key, run.key);
+        assert_eq!(Entry::end(slot, &last, Done), Kept);
+        assert!(
+            !slot
+                .as_ref()
+                .unwrap()
+                .is_over(start() + TTL - Duration::from_secs(1))
+        );
+        assert!(slot.as_ref().unwrap().is_over(start() + TTL));
+        let later = begin_at(slot, start() + TTL).unwrap();
+        assert_ne!(later.key, run.key);
+        assert_eq!(Entry::end(slot, &later, Refused), GivenUp);
+    }
+
+    #[test]
+    fn what_is_done_is_not_begun_anew_because_a_clock_was_set_back() {
+        let slot = &mut None;
+        let run = begin(slot);
+        Entry::end(slot, &run, Done);
+        let stale = begin_at(slot, start() - Duration::from_mins(2)).unwrap_err();
+        assert!(matches!(stale, KeyStoreError::Stale { .. }), "{stale}");
+    }
+
+    #[test]
+    fn of_several_that_were_told_to_ask_again_none_starts_over() {
+        // Each is lost in a way of its own.
+        let lost: [fn(&mut Option<Entry>, &Run); 3] = [
+            |slot, run| _ = Entry::end(slot, run, Uncertain),
+            |slot, run| Entry::abandon(slot, run),
+            |slot, _| slot.as_mut().unwrap().bury(|session| session == "me"),
+        ];
+        for lose in lost {
             let slot = &mut None;
-            let run = begin(slot);
-            assert_eq!(Entry::end(slot, &run, outcome), GivenUp);
-            assert_eq!(*slot, None);
+            let (one, other) = (begin(slot), begin(slot));
+            lose(slot, &one);
+            lose(slot, &other);
+            let again = begin(slot);
+            assert_eq!(Entry::end(slot, &again, Done), Kept);
+            assert_eq!(begin_again(slot), one.key, "the other asks again");
         }
+    }
+
+    #[test]
+    fn who_was_refused_beside_a_run_that_was_done_does_not_start_over() {
+        let slot = &mut None;
+        let (refused, other) = (begin(slot), begin(slot));
+        assert_eq!(
+            Entry::end(slot, &refused, Refused),
+            Kept,
+            "told to ask again"
+        );
+        assert_eq!(Entry::end(slot, &other, Done), Kept);
+        assert_eq!(begin_again(slot), refused.key, "with another token");
+    }
+
+    #[test]
+    fn an_expired_key_is_not_replaced_while_somebody_may_not_know_the_outcome() {
+        let slot = &mut None;
+        let (one, other) = (begin(slot), begin(slot));
+        Entry::end(slot, &one, Uncertain);
+        Entry::end(slot, &other, Uncertain);
+        let again = begin(slot);
+        Entry::end(slot, &again, Done);
+        assert!(!slot.as_ref().unwrap().is_over(start() + TTL));
+        let stale = begin_at(slot, start() + TTL).unwrap_err();
+        assert!(matches!(stale, KeyStoreError::Stale { .. }), "{stale}");
+        // The other learns it too.
+        let again = begin(slot);
+        Entry::end(slot, &again, Done);
+        assert!(slot.as_ref().unwrap().is_over(start() + TTL));
     }
 
     #[test]
@@ -213,7 +320,7 @@ mod tests {
         assert_eq!(Entry::end(slot, &second, Refused), Kept, "a 401");
         let third = begin(slot);
         assert_eq!(third.key, first.key);
-        assert_eq!(Entry::end(slot, &third, Done), GivenUp);
+        assert_eq!(Entry::end(slot, &third, Done), Kept);
     }
 
     #[test]
@@ -227,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_at_the_same_time_share_the_key_until_the_last_has_its_answer() {
+    fn runs_at_the_same_time_share_the_key() {
         let slot = &mut None;
         let (one, other) = (begin(slot), begin(slot));
         assert_eq!(one.key, other.key);
@@ -235,7 +342,7 @@ mod tests {
         let third = begin(slot);
         assert_eq!(third.key, one.key, "a third does not start over");
         assert_eq!(Entry::end(slot, &third, Done), Kept);
-        assert_eq!(Entry::end(slot, &other, Done), GivenUp);
+        assert_eq!(Entry::end(slot, &other, Done), Kept);
     }
 
     #[test]
@@ -252,7 +359,7 @@ mod tests {
             }
             let again = begin(slot);
             assert_eq!(again.key, paid.key);
-            assert_eq!(Entry::end(slot, &again, Done), GivenUp);
+            assert_eq!(Entry::end(slot, &again, Done), Kept);
         }
     }
 
@@ -269,7 +376,7 @@ mod tests {
             assert_eq!(Entry::end(slot, &refused, Refused), Kept);
             let again = begin(slot);
             assert_eq!(again.key, done.key);
-            assert_eq!(Entry::end(slot, &again, Done), GivenUp);
+            assert_eq!(Entry::end(slot, &again, Done), Kept);
         }
     }
 
@@ -288,23 +395,21 @@ mod tests {
         Entry::abandon(slot, &dropped);
         let again = begin(slot);
         assert_eq!(again.key, dropped.key);
-        assert_eq!(Entry::end(slot, &again, Done), GivenUp);
+        assert_eq!(Entry::end(slot, &again, Done), Kept);
     }
 
     #[test]
     fn a_key_that_is_given_up_while_its_caller_goes_away_comes_back() {
         let slot = &mut None;
         let run = begin(slot);
-        assert_eq!(Entry::end(slot, &run, Done), GivenUp);
+        assert_eq!(Entry::end(slot, &run, Refused), GivenUp);
         Entry::abandon(slot, &run);
         let again = begin(slot);
-        assert_eq!(
-            again.key, run.key,
-            "its caller does not know that it is done"
-        );
-        assert_eq!(Entry::end(slot, &again, Done), GivenUp);
+        assert_eq!(again.key, run.key, "its caller does not know that");
+        assert_eq!(Entry::end(slot, &again, Refused), Kept);
 
         // And in the other order.
+        let slot = &mut None;
         let run = begin(slot);
         Entry::abandon(slot, &run);
         assert_eq!(Entry::end(slot, &run, Done), Kept);

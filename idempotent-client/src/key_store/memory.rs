@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use super::{Entry, KeyFate, KeyStore, KeyStoreError, Run, RunOutcome};
 use crate::IdempotencyKey;
 
-/// Keeps keys until the process ends. That is enough to share a key between tasks and to ask
+/// Keeps keys in memory, at most until the process ends. That is enough to share a key between tasks and to ask
 /// again after an error; a crash forgets it, and an operation that was under way then can be done
 /// twice. Cloning gives another handle on the same keys.
 #[derive(Clone, Default)]
@@ -61,10 +61,10 @@ impl KeyStore for MemoryKeyStore {
         key: IdempotencyKey,
         ttl: Duration,
     ) -> Result<Run, KeyStoreError> {
+        let now = SystemTime::now();
+        self.entries().retain(|_, entry| !entry.is_over(now));
         // All runs end with this process, and so does the store.
-        self.change(name, |slot| {
-            Entry::begin(slot, name, "", key, ttl, SystemTime::now())
-        })
+        self.change(name, |slot| Entry::begin(slot, name, "", key, ttl, now))
     }
 
     async fn end(
@@ -82,5 +82,23 @@ impl KeyStore for MemoryKeyStore {
 
     async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {
         self.change(name, |slot| Entry::forget(slot, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_done_does_not_stay_for_ever() {
+        let store = MemoryKeyStore::new();
+        for number in 0..10 {
+            let name = format!("pay {number}");
+            let ttl = Duration::ZERO;
+            let run = store.begin(&name, IdempotencyKey::random(), ttl).await;
+            let run = run.unwrap();
+            store.end(&name, &run, RunOutcome::Done).await.unwrap();
+        }
+        assert_eq!(store.entries().len(), 1);
     }
 }

@@ -1,27 +1,33 @@
-//! Where the keys of named operations are kept while their outcome is uncertain.
+//! Where the keys of named operations are kept.
 //!
-//! # When a key is given up
+//! # How long a key is kept
 //!
-//! A named operation's key is in the store from before its first request until its outcome is
-//! certain. Every call that runs the operation is a **run**. A run is entered, durably, before it
-//! sends anything, and struck off with what it ended with; one whose process died, or whose future
-//! was dropped, counts as ended uncertainly. Then:
+//! A named operation's key is in the store from before its first request. Every call that runs the
+//! operation is a **run**. A run is entered, durably, before it sends anything, and struck off with
+//! what it ended with; one whose process died, or whose future was dropped, counts as ended
+//! uncertainly. Then:
 //!
-//! * [`RunOutcome::Done`] gives the key up. If other runs of the same operation are out, or some
-//!   run that was out at the same time ended uncertainly, and its caller will therefore ask again,
-//!   the key stays until the last of them has its answer, which will be a replay. So nobody
-//!   starts over who was told to ask again.
-//! * [`RunOutcome::Refused`] gives the key up only if no run was left uncertain. A 401 says nothing
-//!   about the payment of yesterday's attempt: the server looks at credentials first.
+//! * [`RunOutcome::Done`] marks the operation as done and keeps the key until it expires. A later
+//!   run of the same name sends the same key, and the server gives it the recorded response. So
+//!   nobody starts over who was told to ask again, nor a program that was killed after the answer
+//!   had come and before it had made a note of it.
+//! * [`RunOutcome::Refused`] gives the key up if no other run is out, none was left uncertain, and
+//!   none was done. A 401 says nothing about the payment of yesterday's attempt: the server looks
+//!   at credentials first.
 //! * [`RunOutcome::Uncertain`] keeps the key.
+//!
+//! [`KeyStore::forget`] starts over: the next run has a new key. That is also the way to have done
+//! once more what is done, and to try again what the server has recorded as refused.
 //!
 //! # Expired keys
 //!
 //! A server forgets keys too, after 24 hours for instance. A key that is older than the client's
 //! `key_ttl` is not sent again: the server might take it for a new one and do the operation a
-//! second time. Nor is it replaced, which would do the same. The operation fails with
+//! second time. What is done by then is removed from the store, and its name is free again. But if
+//! the outcome is uncertain, or some caller that was told to ask again has not done so, the key is
+//! not replaced either, which would do the same. The operation fails with
 //! [`KeyStoreError::Stale`], its caller finds out what became of it, from the list of payments for
-//! instance, and says [`KeyStore::forget`]. The store never forgets by itself.
+//! instance, and says [`KeyStore::forget`].
 
 mod entry;
 mod file;
@@ -61,11 +67,13 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
         ttl: Duration,
     ) -> Result<Run, KeyStoreError>;
 
-    /// Strikes off a run, and gives the key up if its outcome allows that.
+    /// Strikes off a run, and gives the key up if its outcome allows that. It must be durable when
+    /// this returns.
     ///
     /// # Errors
     ///
-    /// When the store cannot be asked. The run is abandoned then, and the key stays.
+    /// When the store cannot be asked. The run is [abandoned](Self::abandon) then, as it is if
+    /// this future is dropped, and the key stays.
     async fn end(
         &self,
         name: &str,
@@ -80,8 +88,7 @@ pub trait KeyStore: fmt::Debug + Send + Sync + 'static {
     /// operation ended and will ask again, so a key that was given up comes back.
     fn abandon(&self, name: &str, run: &Run);
 
-    /// Forgets an operation whose caller has found out what became of it; the next run has a new
-    /// key. Says whether there was something to forget.
+    /// Forgets an operation whose outcome its caller knows; the next run has a new key. Says whether there was something to forget.
     ///
     /// # Errors
     ///
@@ -104,7 +111,7 @@ pub struct Run {
 /// What a run ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunOutcome {
-    /// The operation's outcome is known.
+    /// The operation's outcome is known, and the server gives it to all who ask with its key.
     Done,
     /// No attempt of this run did anything.
     Refused,
@@ -166,6 +173,9 @@ pub enum KeyStoreError {
         /// Why not.
         source: io::Error,
     },
+    /// The store took longer than [`Retry::key_store_timeout`](crate::Retry::key_store_timeout).
+    #[error("the key store has not answered within {0:?}")]
+    TimedOut(Duration),
     /// A store of yours could not be asked.
     #[error("the key store cannot be asked")]
     Unavailable(#[source] Box<dyn Error + Send + Sync>),

@@ -1,22 +1,58 @@
 //! One call that runs an operation, from before its first attempt to after its last.
 
 use std::{
-    sync::Arc,
+    future::Future,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
+use tokio::time::{Instant, timeout};
+
 use super::{Answer, Retry};
 use crate::{
-    Attempts, Failure, IdempotencyKey, KeyFate, KeyStore, Operation, OperationError, RunOutcome,
-    key_store::Run, operation::Identity,
+    Attempts, Failure, IdempotencyKey, KeyFate, KeyStore, KeyStoreError, Operation, OperationError,
+    RunOutcome, key_store::Run, operation::Identity,
 };
 
 pub(super) struct ActiveRun {
     label: String,
     key: IdempotencyKey,
     is_resumed: bool,
-    time_left: Duration,
+    age: Age,
+    store_timeout: Duration,
     entered: Option<Entered>,
+}
+
+/// How old a key becomes.
+struct Age {
+    ttl: Duration,
+    created: SystemTime,
+    clock: fn() -> SystemTime,
+    /// By a clock that nobody sets, but that stops while the machine sleeps.
+    begun: Instant,
+    left_then: Duration,
+}
+
+impl Age {
+    fn new(retry: &Retry, created: SystemTime) -> Self {
+        let (ttl, clock) = (retry.key_ttl, retry.clock);
+        Self {
+            ttl,
+            created,
+            clock,
+            begun: Instant::now(),
+            left_then: left(ttl, created, clock()),
+        }
+    }
+
+    fn left(&self) -> Duration {
+        let by_run = self.left_then.saturating_sub(self.begun.elapsed());
+        left(self.ttl, self.created, (self.clock)()).min(by_run)
+    }
+}
+
+fn left(ttl: Duration, created: SystemTime, now: SystemTime) -> Duration {
+    ttl.saturating_sub(now.duration_since(created).unwrap_or_default())
 }
 
 /// A run that the store knows of. Dropped before it has ended, it is abandoned.
@@ -43,12 +79,13 @@ impl ActiveRun {
     ) -> Result<Self, OperationError<E>> {
         let name = match operation.identity() {
             Identity::Named(name) => name,
-            Identity::Keyed { key, is_resumed } => {
+            Identity::Keyed { key, was_begun } => {
                 return Ok(Self {
                     label,
                     key: key.clone(),
-                    is_resumed: *is_resumed,
-                    time_left: Duration::MAX,
+                    is_resumed: was_begun.swap(true, Ordering::Relaxed),
+                    age: Age::new(retry, (retry.clock)()),
+                    store_timeout: retry.store_timeout,
                     entered: None,
                 });
             }
@@ -56,20 +93,21 @@ impl ActiveRun {
         let Some(store) = &retry.store else {
             return Err(OperationError::NoKeyStore { operation: label });
         };
-        let ttl = retry.key_ttl;
-        let run = match store.begin(name, IdempotencyKey::random(), ttl).await {
+        let limit = retry.store_timeout.min(retry.policy.total());
+        let begun = store.begin(name, IdempotencyKey::random(), retry.key_ttl);
+        let run = match in_time(limit, begun).await {
             Ok(run) => run,
             Err(source) => {
                 let operation = label;
                 return Err(OperationError::KeyStore { operation, source });
             }
         };
-        let age = SystemTime::now().duration_since(run.created);
         Ok(Self {
             label,
             key: run.key.clone(),
             is_resumed: false,
-            time_left: ttl.saturating_sub(age.unwrap_or_default()),
+            age: Age::new(retry, run.created),
+            store_timeout: retry.store_timeout,
             entered: Some(Entered {
                 store: Arc::clone(store),
                 name: name.to_string(),
@@ -87,14 +125,14 @@ impl ActiveRun {
         &self.key
     }
 
-    /// Whether the caller knows of an attempt that was left uncertain.
+    /// Whether the key may have been sent before; for a named operation the store knows.
     pub(super) fn is_resumed(&self) -> bool {
         self.is_resumed
     }
 
     /// For how long the key may still be sent.
     pub(super) fn time_left(&self) -> Duration {
-        self.time_left
+        self.age.left()
     }
 
     pub(super) async fn end<T, E>(
@@ -137,11 +175,8 @@ impl ActiveRun {
                 RunOutcome::Uncertain => KeyFate::Kept,
             };
         };
-        let ended = entered
-            .store
-            .end(&entered.name, &entered.run, outcome)
-            .await;
-        match ended {
+        let ended = entered.store.end(&entered.name, &entered.run, outcome);
+        match in_time(self.store_timeout, ended).await {
             Ok(fate) => {
                 entered.has_ended = true;
                 fate
@@ -154,4 +189,12 @@ impl ActiveRun {
             }
         }
     }
+}
+
+async fn in_time<T>(
+    limit: Duration,
+    step: impl Future<Output = Result<T, KeyStoreError>>,
+) -> Result<T, KeyStoreError> {
+    let done = timeout(limit, step).await;
+    done.unwrap_or(Err(KeyStoreError::TimedOut(limit)))
 }

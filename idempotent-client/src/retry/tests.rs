@@ -1,6 +1,7 @@
 //! The driver, with paused time and answers made up.
 
 use std::{
+    cell::Cell,
     collections::VecDeque,
     io,
     sync::{Arc, Mutex},
@@ -200,20 +201,31 @@ async fn a_refusal_after_a_lost_attempt_is_not_certain() {
     assert_eq!(status, 401);
     assert!(!attempts.is_certain() && attempts.is_key_kept());
 
-    // Nor is it in the next run.
-    let resumed = Operation::resume(attempts.key().clone());
-    let script = Script::new([Event::Answer(401)]);
-    let (_, again) = script.run(&Retry::default(), &resumed).await.unwrap();
-    assert_eq!(again.key(), attempts.key());
-    assert!(!again.is_certain() && again.is_key_kept());
-    let script = Script::new([Replay(404)]);
-    let (_, replayed) = script.run(&Retry::default(), &resumed).await.unwrap();
-    assert!(replayed.is_certain());
+    // Nor is it in the next run, of the same operation or of another with its key; and of a key of the caller's own nobody knows here whether it was
+    // sent before.
+    let own = IdempotencyKey::new("invoice-4711").unwrap();
+    let [once, other] = [attempts.key().clone(), own].map(Operation::with_key);
+    let twice = Operation::new();
+    let script = Script::new([Lost; 8]);
+    let lost = script.run(&Retry::default(), &twice.clone()).await;
+    lost.unwrap_err();
+    for operation in [once, other, twice] {
+        let script = Script::new([Event::Answer(401)]);
+        let (_, again) = script.run(&Retry::default(), &operation).await.unwrap();
+        assert!(!again.is_certain() && again.is_key_kept());
+        let script = Script::new([NotSent]);
+        let error = script.run(&Retry::default(), &operation).await.unwrap_err();
+        assert!(error.is_uncertain());
+        let script = Script::new([Replay(404)]);
+        let (_, replayed) = script.run(&Retry::default(), &operation).await.unwrap();
+        assert!(replayed.is_certain());
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_named_operation_has_its_key_until_its_outcome_is_certain() {
-    let retry = Retry::default().key_store(MemoryKeyStore::new());
+async fn a_named_operation_has_one_key_until_it_is_forgotten() {
+    let store = MemoryKeyStore::new();
+    let retry = Retry::default().key_store(store.clone());
     let operation = Operation::named("invoice-4711");
     let mut key = None;
     for events in [
@@ -224,8 +236,9 @@ async fn a_named_operation_has_its_key_until_its_outcome_is_certain() {
         vec![Problem(422, "key-reused")],
         vec![Problem(409, "outcome-unknown")],
         vec![Event::Answer(201)],
+        vec![Replay(201)],
     ] {
-        let last = matches!(events[0], Event::Answer(201));
+        let is_done = matches!(events[0], Event::Answer(201) | Replay(201));
         let script = Script::new(events.clone());
         let told = script.run(&retry, &operation).await;
         let (is_certain, is_kept) = match &told {
@@ -235,14 +248,15 @@ async fn a_named_operation_has_its_key_until_its_outcome_is_certain() {
                 error.attempts().unwrap().is_key_kept(),
             ),
         };
-        assert_eq!((is_certain, is_kept), (last, !last), "{events:?}");
+        assert_eq!((is_certain, is_kept), (is_done, true), "{events:?}");
         let sent = script.keys()[0].clone();
         assert_eq!(*key.get_or_insert(sent.clone()), sent, "{events:?}");
     }
+    assert!(store.forget("invoice-4711").await.unwrap());
     let script = Script::new([Event::Answer(400)]);
     let (_, attempts) = script.run(&retry, &operation).await.unwrap();
-    assert_ne!(Some(attempts.key()), key.as_ref(), "it was given up");
-    assert!(attempts.is_certain());
+    assert_ne!(Some(attempts.key()), key.as_ref(), "it starts over");
+    assert!(attempts.is_certain() && !attempts.is_key_kept());
 }
 
 #[tokio::test(start_paused = true)]
@@ -314,16 +328,13 @@ impl KeyStore for SlowToEnd {
 async fn an_operation_that_is_dropped_while_it_ends_keeps_its_key() {
     let retry = Retry::default().key_store(SlowToEnd::default());
     let operation = Operation::named("invoice-4711");
-    let script = Script::new([Event::Answer(201)]);
+    let script = Script::new([Event::Answer(400)]);
     let dropped = script.run(&retry, &operation);
     assert!(timeout(Duration::from_secs(1), dropped).await.is_err());
-    // Its caller was not told that it is paid, and asks again.
-    let script_again = Script::new([Replay(201)]);
+    // Its caller was not told that it is refused, and asks again.
+    let script_again = Script::new([Event::Answer(201)]);
     let (_, again) = script_again.run(&retry, &operation).await.unwrap();
     assert_eq!(script.keys()[0], *again.key());
-    let script = Script::new([Event::Answer(201)]);
-    let (_, next) = script.run(&retry, &operation).await.unwrap();
-    assert_ne!(next.key(), again.key(), "now it was given up");
 }
 
 #[tokio::test(start_paused = true)]
@@ -357,6 +368,118 @@ async fn a_key_is_not_sent_after_it_has_expired_during_the_run() {
     let error = script.run(&retry, &Operation::named("invoice-4711")).await;
     assert!(error.unwrap_err().is_uncertain());
     assert!(start.elapsed() <= Duration::from_secs(10));
+}
+
+thread_local! {
+    static SLEPT: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// With the clock on the wall of a machine that slept.
+fn with_moved_clock() -> Retry {
+    Retry {
+        clock: || SystemTime::now() + SLEPT.get(),
+        ..Retry::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_not_sent_after_the_machine_has_slept() {
+    for operation in [Operation::new(), Operation::named("invoice-4711")] {
+        SLEPT.set(Duration::ZERO);
+        let retry = with_moved_clock().key_store(MemoryKeyStore::new());
+        let mut sent = 0;
+        let told: Result<((), Attempts), _> = retry
+            .run(&operation, |_| {
+                sent += 1;
+                SLEPT.set(Duration::from_hours(48));
+                async { Err(Failure::Lost(io::Error::from(io::ErrorKind::TimedOut))) }
+            })
+            .await;
+        let error = told.unwrap_err();
+        assert_eq!(sent, 1);
+        assert!(error.is_uncertain(), "{error}");
+        let attempts = error.attempts().unwrap();
+        assert!(attempts.count() == 1 && attempts.is_key_kept());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_sleeps_while_it_waits_is_told_why_nothing_is_sent() {
+    let retry = with_moved_clock();
+    let sleeping = tokio::spawn(async {
+        // Half-way through the wait that the server asks for.
+        sleep(Duration::from_secs(5)).await;
+        SLEPT.set(Duration::from_hours(48));
+    });
+    let script = Script::new([After(503, "10")]);
+    let told = script.run(&retry, &Operation::new()).await;
+    sleeping.await.unwrap();
+    let error = told.unwrap_err();
+    let OperationError::Unanswered { attempts, source } = error else {
+        panic!("{error}");
+    };
+    assert!(matches!(source, Failure::KeyExpired), "{source}");
+    assert!(!attempts.is_certain() && attempts.is_key_kept());
+    assert_eq!(attempts.count(), 1);
+}
+
+/// A store that never answers one of its questions.
+#[derive(Debug)]
+struct Silent {
+    store: MemoryKeyStore,
+    verb: &'static str,
+}
+
+#[async_trait::async_trait]
+impl KeyStore for Silent {
+    async fn begin(
+        &self,
+        name: &str,
+        key: IdempotencyKey,
+        ttl: Duration,
+    ) -> Result<Run, KeyStoreError> {
+        if self.verb == "begin" {
+            std::future::pending::<()>().await;
+        }
+        self.store.begin(name, key, ttl).await
+    }
+
+    async fn end(&self, _: &str, _: &Run, _: RunOutcome) -> Result<KeyFate, KeyStoreError> {
+        std::future::pending().await
+    }
+
+    fn abandon(&self, name: &str, run: &Run) {
+        self.store.abandon(name, run);
+    }
+
+    async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {
+        self.store.forget(name).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_does_not_answer_holds_nobody_up() {
+    let store = MemoryKeyStore::new();
+    let operation = Operation::named("invoice-4711");
+    let silent = |verb| {
+        let store = store.clone();
+        Retry::default().key_store(Silent { store, verb })
+    };
+    let start = Instant::now();
+    let error = Script::new([]).run(&silent("begin"), &operation).await;
+    let error = error.unwrap_err();
+    assert!(!error.is_uncertain());
+    assert!(error.to_string().contains("was not sent"), "{error}");
+    assert_eq!(start.elapsed(), DEFAULT_KEY_STORE_TIMEOUT);
+
+    let start = Instant::now();
+    let script = Script::new([Event::Answer(201)]);
+    let (status, attempts) = script.run(&silent("end"), &operation).await.unwrap();
+    assert_eq!(status, 201);
+    assert!(attempts.is_certain() && attempts.is_key_kept());
+    assert_eq!(start.elapsed(), DEFAULT_KEY_STORE_TIMEOUT);
+    // It was abandoned.
+    assert!(store.forget("invoice-4711").await.unwrap());
 }
 
 #[tokio::test(start_paused = true)]

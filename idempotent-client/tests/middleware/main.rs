@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod keys;
+mod outcomes;
 mod server;
 
 use std::time::{Duration, Instant, SystemTime};
@@ -273,7 +274,7 @@ async fn other_methods_are_left_alone_unless_asked_for() {
 }
 
 #[tokio::test]
-async fn what_is_elsewhere_is_no_certain_outcome_of_an_uncertain_operation() {
+async fn what_is_elsewhere_is_no_certain_outcome_unless_it_is_a_replay() {
     let login = |server: &Server| {
         let location = format!("location: {}", server.url("/login"));
         [answer(302, &[&location], ""), answer(200, &[], "log in")]
@@ -286,9 +287,21 @@ async fn what_is_elsewhere_is_no_certain_outcome_of_an_uncertain_operation() {
     let attempts = response.idempotency().unwrap();
     assert!(!attempts.is_certain() && attempts.is_key_kept());
 
+    // Nor is it if nothing was lost before.
     server.add(login(&server));
     let response = post(&server).await.unwrap();
-    assert!(response.idempotency().unwrap().is_certain());
+    let attempts = response.idempotency().unwrap();
+    assert_eq!((response.status().as_u16(), attempts.count()), (200, 1));
+    assert!(!attempts.is_certain() && attempts.is_key_kept());
+
+    for (status, is_certain) in [(201, true), (404, true), (500, false)] {
+        let location = format!("location: {}", server.url("/v2"));
+        let replay = answer(status, &["idempotency-replayed: true"], "");
+        server.add([answer(307, &[&location], ""), replay]);
+        let response = post(&server).await.unwrap();
+        let attempts = response.idempotency().unwrap();
+        assert_eq!(attempts.is_certain(), is_certain, "{status}");
+    }
 
     // What reqwest itself refuses to follow is not repeated.
     let client = reqwest::Client::builder().redirect(redirect::Policy::limited(0));

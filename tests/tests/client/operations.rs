@@ -188,7 +188,7 @@ impl Payer {
                     return;
                 }
                 Known::NotPaid => operation = start(),
-                Known::Uncertain(key) if !is_named => operation = Operation::resume(key),
+                Known::Uncertain(key) if !is_named => operation = Operation::with_key(key),
                 Known::Uncertain(_) | Known::Dropped => {}
             }
         }

@@ -2,13 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
+use tokio::{
+    sync::{Mutex, OwnedMutexGuard, oneshot},
+    time::timeout,
+};
 
 use super::{
     super::{Entry, KeyStoreError},
@@ -24,15 +30,22 @@ struct Content {
     operations: BTreeMap<String, Entry>,
 }
 
+/// How long is waited for others who have the lock, or had it earlier in the queue.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long is waited where nothing else can be done meanwhile.
+const PATIENCE_OF_A_THREAD: Duration = Duration::from_secs(1);
+
 pub(super) struct Disk {
     path: PathBuf,
     /// One task of this process at a time: a file lock belongs to the file as it was opened here.
-    lock: Mutex<File>,
+    lock: Arc<Mutex<File>>,
 }
 
-/// Nobody else reads or writes.
-pub(super) struct Locked<'a> {
-    path: &'a Path,
+/// While it lives nobody else reads or writes.
+pub(super) struct Lock {
+    path: PathBuf,
+    file: OwnedMutexGuard<File>,
 }
 
 impl Disk {
@@ -51,7 +64,7 @@ impl Disk {
             .map_err(|error| failed(&path, "locked", error))?;
         Ok(Self {
             path,
-            lock: Mutex::new(lock),
+            lock: Arc::new(Mutex::new(lock)),
         })
     }
 
@@ -59,40 +72,80 @@ impl Disk {
         &self.path
     }
 
-    pub(super) fn locked<T>(
-        &self,
-        work: impl FnOnce(&Locked<'_>) -> Result<T, KeyStoreError>,
-    ) -> Result<T, KeyStoreError> {
-        // What a panic left behind is a whole file in any case.
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        lock.lock()
-            .map_err(|error| failed(&self.path, "locked", error))?;
-        let unlock = Unlock(&lock);
-        let result = work(&Locked { path: &self.path });
-        drop(unlock);
-        result
+    /// Waits for the lock, but not for ever: a process that has it can be stopped.
+    pub(super) async fn lock(&self) -> Result<Lock, KeyStoreError> {
+        let locked = match timeout(PATIENCE, self.wait_for_lock()).await {
+            Ok(locked) => locked,
+            Err(_) => Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("the lock was not free within {PATIENCE:?}"),
+            )),
+        };
+        locked.map_err(|error| failed(&self.path, "locked", error))
+    }
+
+    async fn wait_for_lock(&self) -> io::Result<Lock> {
+        let lock = Lock {
+            path: self.path.clone(),
+            file: Arc::clone(&self.lock).lock_owned().await,
+        };
+        if lock.take()? {
+            return Ok(lock);
+        }
+        // A thread of its own, one at most for each store: those of the runtime are for others, and
+        // the runtime would not end before them.
+        let (sender, receiver) = oneshot::channel();
+        thread::Builder::new()
+            .name("key store lock".to_owned())
+            .spawn(move || {
+                let locked = lock.file.lock().map(|()| lock);
+                // Where nobody waits any more, it is let go.
+                let _ = sender.send(locked);
+            })?;
+        receiver.await.map_err(io::Error::other)?
+    }
+
+    /// The lock, if it can be had soon.
+    pub(super) fn lock_soon(&self) -> Option<Lock> {
+        let file = Arc::clone(&self.lock).try_lock_owned().ok()?;
+        let path = self.path.clone();
+        let lock = Lock { path, file };
+        let started = Instant::now();
+        while !lock.take().ok()? {
+            if started.elapsed() > PATIENCE_OF_A_THREAD {
+                return None;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        Some(lock)
     }
 }
 
-struct Unlock<'a>(&'a File);
-
-impl Drop for Unlock<'_> {
+impl Drop for Lock {
     fn drop(&mut self) {
         // The only way to fail is to have no lock.
-        let _ = self.0.unlock();
+        let _ = self.file.unlock();
     }
 }
 
-impl Locked<'_> {
+impl Lock {
+    fn take(&self) -> io::Result<bool> {
+        match self.file.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
     pub(super) fn read(&self) -> Result<BTreeMap<String, Entry>, KeyStoreError> {
-        let content = match fs::read(self.path) {
+        let content = match fs::read(&self.path) {
             Ok(content) => content,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-            Err(error) => return Err(failed(self.path, "read", error)),
+            Err(error) => return Err(failed(&self.path, "read", error)),
         };
         // What is wrong, but not its text: that could be a key.
         let damaged = |reason| KeyStoreError::Damaged {
-            path: self.path.to_owned(),
+            path: self.path.clone(),
             reason,
         };
         let content: Content = serde_json::from_slice(&content).map_err(|error| {
@@ -130,9 +183,9 @@ impl Locked<'_> {
         let written = serde_json::to_vec_pretty(&content)
             .map_err(io::Error::other)
             .and_then(|content| {
-                self.replace(&content, &beside(self.path, &format!("{session}.tmp")))
+                self.replace(&content, &beside(&self.path, &format!("{session}.tmp")))
             });
-        written.map_err(|error| failed(self.path, "written", error))
+        written.map_err(|error| failed(&self.path, "written", error))
     }
 
     fn replace(&self, content: &[u8], temporary: &Path) -> io::Result<()> {
@@ -142,13 +195,13 @@ impl Locked<'_> {
             file.write_all(content)?;
             file.sync_all()?;
             drop(file);
-            fs::rename(temporary, self.path)
+            fs::rename(temporary, &self.path)
         })();
         if result.is_err() {
             let _ = fs::remove_file(temporary);
         }
         result?;
-        sync_folder(self.path)
+        sync_folder(&self.path)
     }
 }
 

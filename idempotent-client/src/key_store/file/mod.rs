@@ -13,22 +13,29 @@ use std::{
 
 use async_trait::async_trait;
 
-use self::{disk::Disk, session::Session};
+use self::{
+    disk::{Disk, Lock},
+    session::Session,
+};
 use super::{Entry, KeyFate, KeyStore, KeyStoreError, Run, RunOutcome};
 use crate::IdempotencyKey;
 
 /// Keeps keys in a JSON file, so that an operation that was under way when the program ended,
-/// however it ended, is resumed with the same key.
+/// however it ended, is resumed with the same key, and one that was done is not done again.
 ///
 /// Several tasks and several processes of one machine may share the file: each change is made
 /// under a file lock, written to another file, flushed to the disk and renamed over the first. It
 /// is readable for its owner only. A named operation costs two such changes, some milliseconds
-/// each; they are made outside of the async threads.
+/// each; they are made outside of the async threads. Each change writes all operations of the last
+/// `key_ttl` that were not [forgotten](KeyStore::forget), a quarter of a kilobyte for each. For more
+/// than some thousands, forget those whose outcome you have kept yourself, or write a [`KeyStore`]
+/// over a database.
 ///
 /// Beside `keys.json` there are `keys.json.lock`, and for each process that has it open a file
 /// `keys.json.<id>.session`. That file is locked while the process lives, which is how others
-/// know whether a run is out or died. Do not put them on a network file system whose locks do not
-/// work.
+/// know whether a run is out or died. What a process that was killed leaves behind is removed when
+/// the store is opened next. Others who hold the lock are waited for, 30 seconds at most. Do not
+/// put these files on a network file system whose locks do not work.
 ///
 /// A file that is damaged is an error that says what to do; nothing is sent then. A file that is
 /// missing is an empty one, so do not remove it while operations are uncertain.
@@ -63,12 +70,12 @@ impl FileKeyStore {
     /// [`KeyStoreError::Damaged`] or [`KeyStoreError::Io`].
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, KeyStoreError> {
         let path = path.as_ref().to_owned();
+        let disk = blocking(move || Disk::open(&path)).await?;
+        let lock = disk.lock().await?;
         blocking(move || {
-            let disk = Disk::open(&path)?;
-            let session = disk.locked(|locked| {
-                locked.read()?;
-                Session::start(disk.path())
-            })?;
+            lock.read()?;
+            session::sweep(disk.path());
+            let session = Session::start(disk.path())?;
             Ok(Self {
                 inner: Arc::new(Inner {
                     disk,
@@ -89,49 +96,44 @@ impl FileKeyStore {
     async fn change<T: Send + 'static>(
         &self,
         name: &str,
-        change: impl FnOnce(&mut Option<Entry>, &Inner) -> Result<T, KeyStoreError> + Send + 'static,
+        change: impl FnOnce(&mut Option<Entry>) -> Result<T, KeyStoreError> + Send + 'static,
     ) -> Result<T, KeyStoreError> {
         let inner = Arc::clone(&self.inner);
         let name = name.to_owned();
-        blocking(move || inner.change(&name, |slot| change(slot, &inner))).await
+        let lock = inner.disk.lock().await?;
+        blocking(move || inner.update(lock, |entries| changed(entries, &name, change))).await
     }
 }
 
 impl Inner {
-    fn change<T>(
-        &self,
-        name: &str,
-        change: impl FnOnce(&mut Option<Entry>) -> Result<T, KeyStoreError>,
-    ) -> Result<T, KeyStoreError> {
-        self.update(|entries| changed(entries, name, change))
-    }
-
     /// One atomic step. What was left to be struck off is, first.
+    #[allow(clippy::needless_pass_by_value)] // The lock must be let go before the store is.
     fn update<T>(
         &self,
+        lock: Lock,
         update: impl FnOnce(&mut BTreeMap<String, Entry>) -> Result<T, KeyStoreError>,
     ) -> Result<T, KeyStoreError> {
-        self.disk.locked(|locked| {
-            let before = locked.read()?;
-            let mut entries = before.clone();
-            let abandoned = self.abandoned().clone();
-            for Abandoned { name, run, outcome } in &abandoned {
-                changed(&mut entries, name, |slot| match outcome {
-                    RunOutcome::Uncertain => Entry::abandon(slot, run),
-                    outcome => _ = Entry::end(slot, run, *outcome),
-                });
-            }
-            let mut census = self.session.census(self.disk.path());
-            for entry in entries.values_mut() {
-                entry.bury(|session| census.is_dead(session));
-            }
-            let result = update(&mut entries)?;
-            if entries != before {
-                locked.write(&entries, self.session.id())?;
-            }
-            self.abandoned().retain(|run| !abandoned.contains(run));
-            Ok(result)
-        })
+        let before = lock.read()?;
+        let mut entries = before.clone();
+        let abandoned = self.abandoned().clone();
+        for Abandoned { name, run, outcome } in &abandoned {
+            changed(&mut entries, name, |slot| match outcome {
+                RunOutcome::Uncertain => Entry::abandon(slot, run),
+                outcome => _ = Entry::end(slot, run, *outcome),
+            });
+        }
+        let mut census = self.session.census(self.disk.path());
+        for entry in entries.values_mut() {
+            entry.bury(|session| census.is_dead(session));
+        }
+        let now = SystemTime::now();
+        entries.retain(|_, entry| !entry.is_over(now));
+        let result = update(&mut entries)?;
+        if entries != before {
+            lock.write(&entries, self.session.id())?;
+        }
+        self.abandoned().retain(|run| !abandoned.contains(run));
+        Ok(result)
     }
 
     fn abandoned(&self) -> MutexGuard<'_, Vec<Abandoned>> {
@@ -147,15 +149,39 @@ impl Inner {
             run: run.clone(),
             outcome,
         });
-        // For other processes; this one strikes it off before whatever it does next, and if it
-        // ends first, all its runs are struck off.
+        // For other processes; this one strikes it off before whatever it does next.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            let inner = Arc::clone(self);
-            runtime.spawn_blocking(move || {
-                if let Err(error) = inner.update(|_| Ok(())) {
-                    tracing::warn!(%error, "a dropped operation is not struck off yet");
-                }
-            });
+            runtime.spawn(Arc::clone(self).strike_off());
+        }
+    }
+
+    async fn strike_off(self: Arc<Self>) {
+        let struck_off = async {
+            let lock = self.disk.lock().await?;
+            if self.abandoned().is_empty() {
+                return Ok(());
+            }
+            let inner = Arc::clone(&self);
+            blocking(move || inner.update(lock, |_| Ok(()))).await
+        };
+        if let Err(error) = struck_off.await {
+            tracing::warn!(%error, "a dropped operation is not struck off yet");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.abandoned().is_empty() {
+            return;
+        }
+        let struck_off = match self.disk.lock_soon() {
+            Some(lock) => self.update(lock, |_| Ok(())),
+            // The end of the session strikes off those that are in the file.
+            None => return,
+        };
+        if let Err(error) = struck_off {
+            tracing::warn!(%error, "dropped operations are not struck off");
         }
     }
 }
@@ -193,16 +219,17 @@ impl KeyStore for FileKeyStore {
         ttl: Duration,
     ) -> Result<Run, KeyStoreError> {
         let inner = Arc::clone(&self.inner);
-        let name = name.to_owned();
-        let mut entered = blocking(move || {
-            let run = inner.change(&name, |slot| {
-                let session = inner.session.id();
-                Entry::begin(slot, &name, session, key, ttl, SystemTime::now())
-            })?;
-            let run = Some(run);
-            Ok(Entered { inner, name, run })
-        })
-        .await?;
+        let own_name = name.to_owned();
+        let entering = move |slot: &mut Option<Entry>| {
+            let session = inner.session.id();
+            let run = Entry::begin(slot, &own_name, session, key, ttl, SystemTime::now())?;
+            Ok(Entered {
+                inner,
+                name: own_name,
+                run: Some(run),
+            })
+        };
+        let mut entered = self.change(name, entering).await?;
         Ok(entered.run.take().expect("it has just been entered"))
     }
 
@@ -213,7 +240,7 @@ impl KeyStore for FileKeyStore {
         outcome: RunOutcome,
     ) -> Result<KeyFate, KeyStoreError> {
         let run = run.clone();
-        self.change(name, move |slot, _| Ok(Entry::end(slot, &run, outcome)))
+        self.change(name, move |slot| Ok(Entry::end(slot, &run, outcome)))
             .await
     }
 
@@ -223,7 +250,7 @@ impl KeyStore for FileKeyStore {
 
     async fn forget(&self, name: &str) -> Result<bool, KeyStoreError> {
         let name_of_it = name.to_owned();
-        self.change(name, move |slot, _| Entry::forget(slot, &name_of_it))
+        self.change(name, move |slot| Entry::forget(slot, &name_of_it))
             .await
     }
 }

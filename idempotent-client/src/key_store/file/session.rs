@@ -78,6 +78,36 @@ impl Census<'_> {
     }
 }
 
+/// Removes what the dead have left behind: their sessions, and files half-written, which hold keys.
+/// Its caller has the store's lock, so nobody is writing.
+pub(super) fn sweep(store: &Path) {
+    let (Some(folder), Some(name)) = (store.parent(), store.file_name()) else {
+        return;
+    };
+    // What stays does no harm but to the folder's looks.
+    let Ok(files) = fs::read_dir(folder) else {
+        return;
+    };
+    for file in files.flatten() {
+        let file_name = file.file_name();
+        let Some((id, kind)) = file_name
+            .to_str()
+            .and_then(|file| file.strip_prefix(name.to_str()?)?.strip_prefix('.'))
+            .and_then(|suffix| suffix.split_once('.'))
+        else {
+            continue;
+        };
+        if Uuid::try_parse(id).is_err() {
+            continue;
+        }
+        match kind {
+            "tmp" => _ = fs::remove_file(file.path()),
+            "session" => _ = is_dead(&file.path()),
+            _ => {}
+        }
+    }
+}
+
 /// In doubt it is alive: then its keys are kept.
 fn is_dead(path: &Path) -> bool {
     match File::open(path) {

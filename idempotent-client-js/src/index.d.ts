@@ -32,7 +32,8 @@
  * @param init as for `fetch`. An `Idempotency-Key` among the headers is used in place of a new
  *   key. The body may be anything but a stream. `signal` ends this caller's wait; the request is
  *   given up when nobody waits for it any more
- * @throws {IdempotencyError} when the call cannot be made as it is written; nothing was sent
+ * @throws {IdempotencyError} when the call cannot be made as it is written, or the action's key can
+ *   neither be used nor be replaced; nothing was sent because of it
  * @throws {TypeError} as `fetch`: when the last attempt got no answer
  * @throws {DOMException} `TimeoutError` when the time-out ended it; the key is kept
  * @throws the signal's reason when it was aborted; the key is kept
@@ -58,7 +59,8 @@ export function forget(
 
 /**
  * The key of an action whose outcome is not certain yet, such as one that a reload interrupted.
- * While a request is under way there is one too.
+ * While a request is under way there is one too. One that is `refused` is not used any more, and
+ * stays until `forget`.
  *
  * @returns `undefined` when there is none: the next call is a new operation
  */
@@ -101,7 +103,8 @@ export interface Options {
   maxDelay?: number;
   /**
    * How long a key is used. 23 hours by default: less than the 24 h for which the server keeps the
-   * outcome, unless it says otherwise.
+   * outcome, unless it says otherwise. After that an action whose outcome was never known is
+   * refused with `key-expired`, until `forget`.
    */
   ttl?: number;
   /** Ends this caller's wait, like `init.signal`. */
@@ -156,11 +159,14 @@ export interface IdempotencyInfo {
 
 /** A key that is kept. */
 export interface PendingAction {
-  key: string;
-  /** In milliseconds since 1970. */
-  created: number;
+  /** `undefined` if what is stored cannot be read. */
+  key: string | undefined;
+  /** In milliseconds since 1970; `undefined` if what is stored cannot be read. */
+  created: number | undefined;
   /** Whether a request with this key may have had an effect that the client does not know of. */
   uncertain: boolean;
+  /** Calls are refused with an error of this code, until `forget`. */
+  refused?: 'key-expired' | 'key-unreadable';
 }
 
 /**
@@ -226,9 +232,14 @@ export type IdempotencyEvent = { action: string; time: number } & (
   | { type: 'kept'; key: string; reason: OutcomeReason | 'network' | 'timeout' | 'aborted' }
   /** The next call will use a new key. */
   | { type: 'given-up'; key: string | undefined; reason: OutcomeReason | 'forgotten' | 'replaced' }
-  /** What was stored is not used. `uncertain`: its outcome was never known. */
-  | { type: 'entry-ignored'; reason: 'corrupted' }
-  | { type: 'entry-ignored'; reason: 'expired'; key: string; uncertain: boolean }
+  /** A stored key is too old. Nothing was done with it, so that a new one takes its place. */
+  | { type: 'entry-ignored'; reason: 'expired'; key: string }
+  /** What is stored can neither be used nor be replaced: the call is refused. */
+  | {
+      type: 'entry-refused';
+      reason: 'key-expired' | 'key-unreadable';
+      key: string | undefined;
+    }
   /** The store failed, and memory is used in its place. Told once for each call. */
   | { type: 'storage-unavailable'; during: 'get' | 'set' | 'delete'; error: unknown }
 );
@@ -249,12 +260,22 @@ export type IdempotencyErrorCode =
   | 'key-invalid'
   /** The action is under way with another method, URL or body. */
   | 'different-request'
+  /**
+   * The action's key is older than `ttl`, and its outcome was never known. The server may have
+   * forgotten the key, and a new one might do it twice. Find out what happened, then `forget`.
+   */
+  | 'key-expired'
+  /** What is stored of the action cannot be read. Find out what happened, then `forget`. */
+  | 'key-unreadable'
   /** There is nothing to make a key with. */
   | 'no-randomness';
 
-/** A call that cannot be made as it was written. Nothing was sent because of it. */
+/**
+ * A call that cannot be made: as it was written, or because of what is kept of its action. Nothing
+ * was sent because of it.
+ */
 export class IdempotencyError extends Error {
-  constructor(code: IdempotencyErrorCode, message: string);
+  constructor(code: IdempotencyErrorCode, message: string, options?: ErrorOptions);
   readonly name: 'IdempotencyError';
   readonly code: IdempotencyErrorCode;
 }

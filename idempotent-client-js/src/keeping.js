@@ -1,4 +1,5 @@
 import { decode, encode } from './entry.js';
+import { IdempotencyError } from './errors.js';
 import { othersWait } from './locks.js';
 import { newKey } from './keys.js';
 
@@ -10,45 +11,80 @@ import { newKey } from './keys.js';
  *
  * @param {Operation} operation
  * @returns {Promise<Entry>}
+ * @throws {IdempotencyError} if what is stored can neither be used nor be replaced
  */
 export async function entryFor({ action, storage, settings, began, callerKey, emit, report }) {
   const now = settings.now();
   const text = await storage.read(action, report);
-  let stored = usable(text, { now, ttl: settings.ttl, began }, emit);
-  if (stored && callerKey !== undefined && stored.key !== callerKey) {
+  let stored = found(text, { now, ttl: settings.ttl, began }, emit);
+  if (stored?.key !== undefined && callerKey !== undefined && stored.key !== callerKey) {
     emit('given-up', { key: stored.key, reason: 'replaced' });
     stored = undefined;
   }
-  const entry = stored ?? { key: callerKey ?? newKey(), created: now, uncertain: false };
+  if (stored?.refused) {
+    emit('entry-refused', { reason: stored.refused, key: stored.key });
+    throw refusal(action, stored.refused);
+  }
+  const entry = /** @type {Entry | undefined} */ (stored) ?? {
+    key: callerKey ?? newKey(),
+    created: now,
+    uncertain: false,
+  };
   const origin = stored ? 'stored' : callerKey === undefined ? 'new' : 'caller';
   emit('key', { key: entry.key, origin, uncertain: entry.uncertain });
   return entry;
 }
 
 /**
+ * What is stored of an action, unless it is nothing any more.
+ *
+ * A key that is too old, or that cannot be read, is no reason for a new one as long as a request
+ * with it may have had an effect: a new key would be a second payment. So it is `refused`.
+ *
  * @param {unknown} text
  * @param {{ now: number, ttl: number, began: number }} time
  * @param {import('./run.js').Emit} emit
- * @returns {Entry | undefined}
+ * @returns {import('./index.js').PendingAction | undefined}
  */
-export function usable(text, { now, ttl, began }, emit) {
+export function found(text, { now, ttl, began }, emit) {
   if (text === undefined || text === null) return undefined;
   const entry = decode(text);
-  if (!entry) {
-    emit('entry-ignored', { reason: 'corrupted' });
-    return undefined;
-  }
-  if (now - entry.created >= ttl) {
-    emit('entry-ignored', { reason: 'expired', key: entry.key, uncertain: entry.uncertain });
-    return undefined;
-  }
-  const { finished, key, uncertain } = entry;
+  if (!entry) return { key: undefined, created: undefined, uncertain: true, refused: 'key-unreadable' };
+  const { finished, key } = entry;
   // Another tab's operation that ended while this call waited for it is this call's too, like
   // that of a call which is joined in one page.
   if (finished !== undefined && finished < began) return undefined;
+  const uncertain = entry.uncertain || finished !== undefined;
   // A clock that was set back must not make an entry last longer.
   const created = Math.min(entry.created, now);
-  return { key, created, uncertain: uncertain || finished !== undefined };
+  if (!isExpired(entry, now, ttl)) return { key, created, uncertain };
+  if (uncertain) return { key, created, uncertain, refused: 'key-expired' };
+  emit('entry-ignored', { reason: 'expired', key });
+  return undefined;
+}
+
+/**
+ * @param {Pick<Entry, 'created'>} entry
+ * @param {number} now
+ * @param {number} ttl
+ */
+export function isExpired({ created }, now, ttl) {
+  return now - created >= ttl;
+}
+
+/**
+ * @param {string} action
+ * @param {'key-expired' | 'key-unreadable'} code
+ */
+export function refusal(action, code) {
+  const what =
+    code === 'key-expired'
+      ? `the key of "${action}" is too old to be sent again, since the server may have forgotten it`
+      : `what is stored of "${action}" cannot be read, so its key is lost`;
+  return new IdempotencyError(
+    code,
+    `${what}, and whether it was done was never known: find out what happened, then forget() it`,
+  );
 }
 
 /**

@@ -32,6 +32,7 @@ export function fetchExchange(request, customFetch) {
           replayed: response.headers.get('Idempotency-Replayed') === 'true',
           redirected: response.redirected,
         },
+        uncertain: false,
         retryAfter: response.headers.get('Retry-After'),
         streaming: ahead === undefined,
         value: response,

@@ -109,7 +109,11 @@ export interface Options {
   ttl?: number;
   /** Ends this caller's wait, like `init.signal`. */
   signal?: AbortSignal | null;
-  /** Used in place of `fetch`. */
+  /**
+   * Used in place of `fetch`. It must send one request for each call. One that sends it again by
+   * itself would have to reject unless it knows what became of all of them: a 401 after a request
+   * that was lost looks as if nothing had been done, and the key would be given up.
+   */
   fetch?: typeof fetch;
   /**
    * Told of everything that happens, as it happens. Events carry the key: whoever has it, and may

@@ -21,6 +21,8 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @template T
  * @typedef {object} Received
  * @property {import('./outcome.js').Answer} answer
+ * @property {boolean} uncertain whether more than one request was sent, and one before the answered
+ *   one may have had an effect that is not known
  * @property {string | null | undefined} retryAfter the header
  * @property {boolean} streaming whether the body is still being received
  * @property {T} value
@@ -136,7 +138,7 @@ async function sendOnce(operation, exchange, { key, uncertain }, attempt) {
       withinTime(settings.attemptTimeout, flight.signal, (signal) => exchange.send(key, signal)),
     );
     const { status, code, replayed } = received.answer;
-    const verdict = classify(received.answer, uncertain);
+    const verdict = classify(received.answer, uncertain || received.uncertain);
     emit('response', { key, attempt, status, code, replayed, reason: verdict.reason });
     if (replayed) emit('replayed', { key, attempt, status });
     return { received, verdict };

@@ -88,7 +88,8 @@ export interface Options {
    * Where keys are kept: `"session"` (the default, `sessionStorage`: this tab, over reloads),
    * `"local"` (`localStorage`: all tabs, and after the browser was closed), `"memory"` (until the
    * page is left), or a store of your own. What a store does not take is kept in memory, and the
-   * event `storage-unavailable` says so.
+   * event `storage-unavailable` says so. If a store of your own cannot be read, the call is refused
+   * with `storage-failed`: it might have a key that was sent.
    */
   storage?: 'session' | 'local' | 'memory' | KeyStore;
   /** How many times a request is sent at most. 8 by default. */
@@ -133,7 +134,10 @@ export interface Options {
  * order in which they are called.
  */
 export interface KeyStore {
-  /** @returns the value, or `undefined` or `null` */
+  /**
+   * @returns the value, or `undefined` or `null` if there is none. To throw, or to reject, says
+   *   that it is not known, and nothing is sent
+   */
   get(name: string): string | null | undefined | PromiseLike<string | null | undefined>;
   /** The promise, if any, resolves when the value will be found after a reload. */
   set(name: string, value: string): unknown;
@@ -244,7 +248,10 @@ export type IdempotencyEvent = { action: string; time: number } & (
       reason: 'key-expired' | 'key-unreadable';
       key: string | undefined;
     }
-  /** The store failed, and memory is used in its place. Told once for each call. */
+  /**
+   * The store failed, and memory is used in its place, unless it is a store of your own that could
+   * not be read. Told once for each call.
+   */
   | { type: 'storage-unavailable'; during: 'get' | 'set' | 'delete'; error: unknown }
 );
 
@@ -271,6 +278,8 @@ export type IdempotencyErrorCode =
   | 'key-expired'
   /** What is stored of the action cannot be read. Find out what happened, then `forget`. */
   | 'key-unreadable'
+  /** A store of your own could not be read; `cause` says why. */
+  | 'storage-failed'
   /** There is nothing to make a key with. */
   | 'no-randomness';
 
@@ -282,4 +291,5 @@ export class IdempotencyError extends Error {
   constructor(code: IdempotencyErrorCode, message: string, options?: ErrorOptions);
   readonly name: 'IdempotencyError';
   readonly code: IdempotencyErrorCode;
+  readonly cause?: unknown;
 }

@@ -112,3 +112,15 @@ export async function giveUp({ action, storage, settings, flight, report }, entr
     await storage.remove(action, report);
   }
 }
+
+/**
+ * Undoes `giveUp`.
+ *
+ * @param {Operation} operation
+ * @param {Entry} entry
+ */
+export async function putBack(operation, entry) {
+  const { action, storage, report } = operation;
+  const stored = decode(await storage.read(action, report));
+  if (!stored || stored.key === entry.key) await save(operation, { ...entry, uncertain: true });
+}

@@ -1,4 +1,4 @@
-import { entryFor, giveUp, save } from './keeping.js';
+import { entryFor, giveUp, putBack, save } from './keeping.js';
 import { alone } from './locks.js';
 import { classify } from './outcome.js';
 import { delayBefore, retryAfter } from './retry.js';
@@ -38,6 +38,7 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @property {import('./storage.js').Storage} storage
  * @property {import('./options.js').Settings} settings
  * @property {import('./flight.js').Flight<any>} flight
+ * @property {Promise<void>} previous resolves when the page's last one for this action has ended
  * @property {Emit} emit
  * @property {import('./storage.js').Report} report
  */
@@ -58,6 +59,7 @@ export async function run(operation, exchange) {
     flight.abort(timeoutError(`no certain outcome of "${action}" within ${settings.timeout} ms`)),
   );
   try {
+    await unlessAborted(operation.previous, flight.signal);
     const work = () => attempts(operation, exchange, remaining);
     if (!storage.shared) return await work();
     return await alone(action, flight.signal, () => emit('waiting'), work);
@@ -83,10 +85,8 @@ async function attempts(operation, exchange, remaining) {
     emit('attempt', { key, attempt });
     const { received, error, verdict } = await sendOnce(operation, exchange, entry, attempt);
     entry.uncertain = verdict.uncertain;
-    const keyKept = verdict.then !== 'give-up';
-    // What was answered is told in any case, even if a store needs too long.
-    if (!keyKept) await settled(giveUp(operation, entry), flight.signal);
-    else if (!entry.uncertain) await settled(save(operation, entry), flight.signal);
+    const keyKept = verdict.then !== 'give-up' || !(await givenUp(operation, entry));
+    if (keyKept && !entry.uncertain) await settled(save(operation, entry), flight.signal);
 
     const delay =
       verdict.then === 'retry'
@@ -188,6 +188,33 @@ async function keptIfAborted({ flight: { signal }, emit }, key, promise) {
     if (signal.aborted) emit('kept', { key, reason: isTimeout(error) ? 'timeout' : 'aborted' });
     throw error;
   }
+}
+
+/**
+ * Gives the key up, if there is anybody to be told of the outcome: who went away believes that the
+ * key is kept, and so it is.
+ *
+ * @param {Operation} operation
+ * @param {import('./entry.js').Entry} entry
+ * @returns {Promise<boolean>} `false` if the store did not let it
+ */
+async function givenUp(operation, entry) {
+  const { flight, emit } = operation;
+  let gone = Promise.resolve();
+  if (!flight.abandoned) {
+    gone = giveUp(operation, entry);
+    try {
+      await unlessAborted(gone, flight.signal);
+    } catch {
+      // What was answered is told in any case, even if a store needs too long.
+      if (!flight.signal.aborted) return false;
+    }
+  }
+  if (flight.commit()) return true;
+  emit('kept', { key: entry.key, reason: 'aborted' });
+  await gone.catch(() => {});
+  await putBack(operation, entry);
+  throw flight.signal.reason;
 }
 
 /**

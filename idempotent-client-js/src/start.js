@@ -57,6 +57,8 @@ export async function start({ action, options, signals, request, callerKey, diff
     storage,
     settings,
     flight,
+    // One that was given up may still have to put its key back.
+    previous: current?.ended ?? Promise.resolve(),
     emit,
     report: reporter(emit),
   };

@@ -6,19 +6,25 @@ const PREFIX = 'idempotent-client:';
 /**
  * A store behind which stands the page's memory: what the store does not take is kept there, so
  * that a blocked or full store costs no more than what a reload forgets.
+ *
+ * What a caller's own store cannot tell is another matter: it may have a key that was sent, so a
+ * read that fails is an error. The browser's own are blocked for good, or not at all.
  */
 export class Storage {
   /** What the store did not take: a text, or `null` for one that it did not delete.
    * @type {Map<string, string | null>} */
   #memory = new Map();
   #store;
+  #own;
 
   /**
    * @param {import('./index.js').KeyStore} store
-   * @param {boolean} shared whether other tabs see it
+   * @param {{ shared: boolean, own?: boolean }} kind `shared`: whether other tabs see it; `own`:
+   *   whether it is the caller's
    */
-  constructor(store, shared) {
+  constructor(store, { shared, own = false }) {
     this.#store = store;
+    this.#own = own;
     this.shared = shared;
   }
 
@@ -26,6 +32,7 @@ export class Storage {
    * @param {string} action
    * @param {Report} report
    * @returns {Promise<unknown>} what is stored, or `undefined` or `null`
+   * @throws {IdempotencyError} if a caller's own store fails
    */
   async read(action, report) {
     const kept = this.#memory.get(action);
@@ -34,7 +41,12 @@ export class Storage {
       return await this.#store.get(PREFIX + action);
     } catch (error) {
       report('get', error);
-      return undefined;
+      if (!this.#own) return undefined;
+      throw new IdempotencyError(
+        'storage-failed',
+        `the store cannot tell whether "${action}" has a key already, so nothing was sent: call again when it works`,
+        { cause: error },
+      );
     }
   }
 
@@ -72,9 +84,9 @@ export class Storage {
 
 /** @type {Record<string, Storage>} */
 const named = {
-  session: new Storage(web('sessionStorage'), false),
-  local: new Storage(web('localStorage'), true),
-  memory: new Storage(new Map(), false),
+  session: new Storage(web('sessionStorage'), { shared: false }),
+  local: new Storage(web('localStorage'), { shared: true }),
+  memory: new Storage(new Map(), { shared: false }),
 };
 
 /** @type {WeakMap<object, Storage>} */
@@ -96,7 +108,7 @@ export function openStorage(option = 'session') {
     );
   }
   let storage = own.get(option);
-  if (!storage) own.set(option, (storage = new Storage(option, true)));
+  if (!storage) own.set(option, (storage = new Storage(option, { shared: true, own: true })));
   return storage;
 }
 

@@ -104,6 +104,55 @@ test('a key that a store does not delete is not used again in this page', async 
   assert.equal(seen.told('storage-unavailable')[0].during, 'delete');
 });
 
+test("a key that a caller's own store could not read for a moment is not replaced", async (t) => {
+  const server = await serve(t, [lose, { headers: { 'Idempotency-Replayed': 'true' } }]);
+  const entries = new Map();
+  let failing = false;
+  const failure = new Error('locked');
+  const storage = {
+    get: (name) => (failing ? Promise.reject(failure) : entries.get(name)),
+    set: (name, value) => entries.set(name, value),
+    delete: (name) => entries.delete(name),
+  };
+  const seen = observed({ storage, maxAttempts: 1 });
+  const pay = () => idempotentFetch('pay', server.url, PAY, seen.options);
+  await assert.rejects(pay());
+  failing = true;
+  const refused = { name: 'IdempotencyError', code: 'storage-failed', cause: failure };
+  await assert.rejects(pay(), refused);
+  await assert.rejects(pending('pay', seen.options), refused);
+  assert.equal(server.requests.length, 1);
+  assert.equal(seen.told('storage-unavailable')[0].during, 'get');
+  failing = false;
+  assert.equal((await pay()).idempotency.replayed, true);
+  assert.equal(new Set(server.keys()).size, 1);
+});
+
+test('a store that cannot be read after the answer keeps the key, and says so', async (t) => {
+  const entries = new Map();
+  let failing = false;
+  const storage = {
+    get: (name) => (failing ? Promise.reject(new Error('locked')) : entries.get(name)),
+    set: (name, value) => entries.set(name, value),
+    delete: (name) => entries.delete(name),
+  };
+  const server = await serve(t, [
+    (_, response) => {
+      failing = true;
+      response.writeHead(201).end();
+    },
+    {},
+  ]);
+  const seen = observed({ storage });
+  const pay = () => idempotentFetch('pay', server.url, PAY, seen.options);
+  const { idempotency } = await pay();
+  assert.deepEqual([idempotency.reason, idempotency.keyKept], ['done', true]);
+  assert.equal(seen.told('kept')[0].reason, 'done');
+  failing = false;
+  await pay();
+  assert.equal(new Set(server.keys()).size, 1);
+});
+
 test('a store may be asynchronous', async (t) => {
   const entries = new Map();
   const later = (value) => new Promise((resolve) => setImmediate(resolve, value));

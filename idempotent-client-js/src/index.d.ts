@@ -186,9 +186,10 @@ export interface PendingAction {
  * - `refused-but-uncertain`: a 4xx, but an earlier request with this key was left uncertain
  * - `try-again`: 408, 425, 429, 502, 503, 504
  * - `in-flight`, `outcome-unknown`, `key-reused`: problem documents of that code
+ * - `conflict`: a 409 of another code or of none, which some servers send for what is in flight
  * - `failure`: another 5xx
  * - `recorded-failure`: a 5xx that is a replay and will not change
- * - `redirected`: the answer to another request, to which a redirect led
+ * - `redirected`: the answer to another request, to which a redirect led, unless it is a replay
  * - `no-outcome`: a 3xx, or an answer that the browser does not show
  * - `unreadable`: a 409 or 422 whose problem document could not be read
  */
@@ -200,6 +201,7 @@ export type OutcomeReason =
   | 'in-flight'
   | 'outcome-unknown'
   | 'key-reused'
+  | 'conflict'
   | 'failure'
   | 'recorded-failure'
   | 'redirected'

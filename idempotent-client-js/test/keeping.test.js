@@ -56,6 +56,10 @@ for (const [name, step] of Object.entries({
   'in-flight': problem(409, 'in-flight'),
   'outcome-unknown': problem(409, 'outcome-unknown'),
   'key-reused': problem(422, 'key-reused'),
+  'a 409 without a code': { status: 409 },
+  "a gateway's record of in-flight": problem(409, 'in-flight', { 'Idempotency-Replayed': 'true' }),
+  "a gateway's record of outcome-unknown": problem(409, 'outcome-unknown', { 'Idempotency-Replayed': 'true' }),
+  "a gateway's record of key-reused": problem(422, 'key-reused', { 'Idempotency-Replayed': 'true' }),
   'a recorded 500': { status: 500, headers: { 'Idempotency-Replayed': 'true' } },
 })) {
   test(`${name} keeps the key, and so does a 401 after it`, async (t) => {

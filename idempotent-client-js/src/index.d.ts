@@ -30,7 +30,8 @@
  * @param action names one thing that the user wants done, such as `"checkout-4711"`
  * @param url as for `fetch`; a `Request` is not taken, since its body can be sent only once
  * @param init as for `fetch`. An `Idempotency-Key` among the headers is used in place of a new
- *   key. The body may be anything but a stream. `signal` ends this caller's wait; the request is
+ *   key; it may have been sent before, by a page that knew of it, so a refusal does not give it up.
+ *   The body may be anything but a stream. `signal` ends this caller's wait; the request is
  *   given up when nobody waits for it any more
  * @throws {IdempotencyError} when the call cannot be made as it is written, or the action's key can
  *   neither be used nor be replaced; nothing was sent because of it
@@ -105,7 +106,8 @@ export interface Options {
   /**
    * How long a key is used. 23 hours by default: less than the 24 h for which the server keeps the
    * outcome, unless it says otherwise. After that an action whose outcome was never known is
-   * refused with `key-expired`, until `forget`.
+   * refused with `key-expired`, until `forget`. So is a further attempt of a call that was under
+   * way while the machine slept.
    */
   ttl?: number;
   /** Ends this caller's wait, like `init.signal`. */
@@ -239,7 +241,7 @@ export type IdempotencyEvent = { action: string; time: number } & (
   /** The answer is the recorded response of an earlier request. */
   | { type: 'replayed'; key: string; attempt: number; status: number }
   /** It ended, and the next call will use the same key. */
-  | { type: 'kept'; key: string; reason: OutcomeReason | 'network' | 'timeout' | 'aborted' }
+  | { type: 'kept'; key: string; reason: OutcomeReason | 'network' | 'timeout' | 'aborted' | 'expired' }
   /** The next call will use a new key. */
   | { type: 'given-up'; key: string | undefined; reason: OutcomeReason | 'forgotten' | 'replaced' }
   /** A stored key is too old. Nothing was done with it, so that a new one takes its place. */

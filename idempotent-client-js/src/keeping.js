@@ -25,14 +25,43 @@ export async function entryFor({ action, storage, settings, began, callerKey, em
     emit('entry-refused', { reason: stored.refused, key: stored.key });
     throw refusal(action, stored.refused);
   }
-  const entry = /** @type {Entry | undefined} */ (stored) ?? {
-    key: callerKey ?? newKey(),
-    created: now,
-    uncertain: false,
-  };
-  const origin = stored ? 'stored' : callerKey === undefined ? 'new' : 'caller';
-  emit('key', { key: entry.key, origin, uncertain: entry.uncertain });
+  if (!stored) return newEntry({ settings, callerKey, emit });
+  const entry = /** @type {Entry} */ (stored);
+  emit('key', { key: entry.key, origin: 'stored', uncertain: entry.uncertain });
   return entry;
+}
+
+/**
+ * @param {Pick<Operation, 'settings' | 'callerKey' | 'emit'>} operation
+ * @returns {Entry}
+ */
+function newEntry({ settings, callerKey, emit }) {
+  const key = callerKey ?? newKey();
+  // A key that the caller makes may have been sent before: it is made again after a crash.
+  const uncertain = callerKey !== undefined;
+  emit('key', { key, origin: uncertain ? 'caller' : 'new', uncertain });
+  return { key, created: settings.now(), uncertain };
+}
+
+/**
+ * The entry to go on with before a further attempt. The clock that time-outs are measured with
+ * stands still while a machine sleeps, so between two attempts days may pass.
+ *
+ * @param {Operation} operation
+ * @param {Entry} entry
+ * @returns {Entry}
+ * @throws {IdempotencyError} if it has become too old, and can not be replaced
+ */
+export function unexpired(operation, entry) {
+  const { action, settings, emit } = operation;
+  const { key, uncertain } = entry;
+  if (!isExpired(entry, settings.now(), settings.ttl)) return entry;
+  if (uncertain) {
+    emit('kept', { key, reason: 'expired' });
+    throw refusal(action, 'key-expired');
+  }
+  emit('entry-ignored', { reason: 'expired', key });
+  return newEntry(operation);
 }
 
 /**
@@ -68,7 +97,7 @@ export function found(text, { now, ttl, began }, emit) {
  * @param {number} now
  * @param {number} ttl
  */
-export function isExpired({ created }, now, ttl) {
+function isExpired({ created }, now, ttl) {
   return now - created >= ttl;
 }
 
@@ -76,14 +105,14 @@ export function isExpired({ created }, now, ttl) {
  * @param {string} action
  * @param {'key-expired' | 'key-unreadable'} code
  */
-export function refusal(action, code) {
+function refusal(action, code) {
   const what =
     code === 'key-expired'
-      ? `the key of "${action}" is too old to be sent again, since the server may have forgotten it`
+      ? `the key of "${action}" is too old to be sent again: the server may have forgotten it`
       : `what is stored of "${action}" cannot be read, so its key is lost`;
   return new IdempotencyError(
     code,
-    `${what}, and whether it was done was never known: find out what happened, then forget() it`,
+    `${what}. Whether it was done is not known: find out what happened, then forget() it`,
   );
 }
 

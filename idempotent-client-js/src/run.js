@@ -1,4 +1,4 @@
-import { entryFor, giveUp, putBack, save } from './keeping.js';
+import { entryFor, giveUp, putBack, save, unexpired } from './keeping.js';
 import { alone } from './locks.js';
 import { classify } from './outcome.js';
 import { delayBefore, retryAfter } from './retry.js';
@@ -77,9 +77,10 @@ export async function run(operation, exchange) {
  */
 async function attempts(operation, exchange, remaining) {
   const { settings, flight, emit } = operation;
-  const entry = await unlessAborted(entryFor(operation), flight.signal);
-  const { key } = entry;
+  let entry = await unlessAborted(entryFor(operation), flight.signal);
   for (let attempt = 1; ; attempt += 1) {
+    if (attempt > 1) entry = unexpired(operation, entry);
+    const { key } = entry;
     // Stored before it is sent, so that it is known whatever happens to this page.
     await keptIfAborted(operation, key, save(operation, { ...entry, uncertain: true }));
     emit('attempt', { key, attempt });

@@ -238,3 +238,20 @@ test('actions have keys of their own', async (t) => {
   assert.equal(new Set(server.keys()).size, 2);
   assert.equal(seen.entries.size, 2);
 });
+
+test("a refusal keeps a caller's own key, which may have been sent before", async (t) => {
+  const own = { ...PAY, headers: { 'Idempotency-Key': 'order-1' } };
+  const replay = { headers: { 'Idempotency-Replayed': 'true' } };
+  const server = await serve(t, [lose, { status: 401 }, replay]);
+  const seen = observed({ maxAttempts: 1 });
+  await assert.rejects(idempotentFetch('pay', server.url, own, seen.options));
+  // The browser crashed, and nothing was stored.
+  seen.entries.clear();
+  const refused = await idempotentFetch('pay', server.url, own, seen.options);
+  assert.equal(refused.idempotency.reason, 'refused-but-uncertain');
+  assert.equal(refused.idempotency.keyKept, true);
+  assert.equal(seen.told('key')[1].uncertain, true);
+  assert.equal(seen.stored().uncertain, true);
+  assert.equal((await idempotentFetch('pay', server.url, own, seen.options)).idempotency.replayed, true);
+  assert.equal(seen.entries.size, 0);
+});

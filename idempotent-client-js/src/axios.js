@@ -47,7 +47,8 @@ export function idempotentAxios(instance = axios, defaults = {}) {
  * @param {import('axios').AxiosRequestConfig} config
  * @returns {Repeatable}
  */
-function repeatable(instance, { signal: _, ...config }) {
+function repeatable(instance, { signal: _, ...given }) {
+  const config = { ...given, ...address(instance, given) };
   const method = (config.method ?? instance.defaults.method ?? 'get').toUpperCase();
   if (method === 'GET' || method === 'HEAD') {
     throw new IdempotencyError(
@@ -66,6 +67,22 @@ function repeatable(instance, { signal: _, ...config }) {
     key: key === undefined || key === null ? undefined : checkedKey(String(key)),
     config: { ...config, data, headers },
   };
+}
+
+/**
+ * Where it goes, in full: the page's own address, to which a relative one belongs, may change
+ * between attempts.
+ *
+ * @param {import('axios').AxiosInstance} instance
+ * @param {import('axios').AxiosRequestConfig} config
+ * @returns {Pick<import('axios').AxiosRequestConfig, 'baseURL' | 'url'>}
+ */
+function address(instance, { baseURL = instance.defaults.baseURL, url = '' }) {
+  const page = globalThis.document?.baseURI;
+  if (!page) return {};
+  return baseURL
+    ? { baseURL: new URL(baseURL, page).href, url }
+    : { url: new URL(url, page).href };
 }
 
 /** @param {Repeatable} one @param {Repeatable} other */

@@ -262,3 +262,21 @@ test('validateStatus of the caller decides what is an error, not what is an outc
   assert.equal(server.requests.length, 2);
   assert.equal(seen.entries.size, 1);
 });
+
+test('a relative URL leads to the same place after the page changed its address', async (t) => {
+  const server = await serve(t, [lose, {}]);
+  t.after(() => delete globalThis.document);
+  for (const [config, wanted] of [[{}, '/shop/payments'], [{ baseURL: '../api/' }, '/api/payments']]) {
+    globalThis.document = { baseURI: `${server.url}/shop/cart` };
+    const seen = observed({
+      sleep: async () => {
+        globalThis.document = { baseURI: `${server.url}/elsewhere/done` };
+      },
+    });
+    const payments = idempotentAxios(axios.create({ proxy: false, ...config }), seen.options);
+    const before = server.requests.length;
+    await payments.request('pay', { ...PAY, url: 'payments' });
+    const urls = server.requests.slice(before).map(({ url }) => url);
+    assert.deepEqual(new Set(urls), new Set([wanted]));
+  }
+});

@@ -3,6 +3,7 @@ import { Flight } from './flight.js';
 import { settingsFrom } from './options.js';
 import { run } from './run.js';
 import { openStorage } from './storage.js';
+import { sweep } from './sweep.js';
 
 /** @type {WeakMap<import('./storage.js').Storage, Map<string, Flight<any>>>} */
 const flights = new WeakMap();
@@ -66,6 +67,7 @@ export async function start({ action, options, signals, request, callerKey, diff
   all.set(action, flight);
   flight.begin(run(operation, exchange)).then(() => {
     if (all.get(action) === flight) all.delete(action);
+    return sweep(storage, settings, (other) => all.has(other));
   });
   return outcome;
 }

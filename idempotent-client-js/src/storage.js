@@ -16,15 +16,19 @@ export class Storage {
   #memory = new Map();
   #store;
   #own;
+  #names;
+  /** When what is there of other actions was looked through, in milliseconds since 1970. */
+  swept = -Infinity;
 
   /**
    * @param {import('./index.js').KeyStore} store
-   * @param {{ shared: boolean, own?: boolean }} kind `shared`: whether other tabs see it; `own`:
-   *   whether it is the caller's
+   * @param {{ shared: boolean, own?: boolean, names?: () => Iterable<string> }} kind `shared`:
+   *   whether other tabs see it; `own`: whether it is the caller's; `names`: of all that is in it
    */
-  constructor(store, { shared, own = false }) {
+  constructor(store, { shared, own = false, names = () => [] }) {
     this.#store = store;
     this.#own = own;
+    this.#names = names;
     this.shared = shared;
   }
 
@@ -65,6 +69,20 @@ export class Storage {
     }
   }
 
+  /** The actions of which something is stored. A caller's own store cannot tell. */
+  actions() {
+    const stored = this.#list().filter((name) => name.startsWith(PREFIX));
+    return new Set([...stored.map((name) => name.slice(PREFIX.length)), ...this.#memory.keys()]);
+  }
+
+  #list() {
+    try {
+      return [...this.#names()];
+    } catch {
+      return []; // It is blocked.
+    }
+  }
+
   /**
    * @param {string} action
    * @param {Report} report
@@ -74,8 +92,19 @@ export class Storage {
       await this.#store.delete(PREFIX + action);
       this.#memory.delete(action);
     } catch (error) {
-      this.#memory.set(action, null);
+      // The browser's own, if it is blocked, has nothing that would have to be hidden.
+      if (await this.#isThere(action)) this.#memory.set(action, null);
+      else this.#memory.delete(action);
       report('delete', error);
+    }
+  }
+
+  /** @param {string} action */
+  async #isThere(action) {
+    try {
+      return ((await this.#store.get(PREFIX + action)) ?? undefined) !== undefined;
+    } catch {
+      return this.#own;
     }
   }
 }
@@ -84,10 +113,15 @@ export class Storage {
 
 /** @type {Record<string, Storage>} */
 const named = {
-  session: new Storage(web('sessionStorage'), { shared: false }),
-  local: new Storage(web('localStorage'), { shared: true }),
-  memory: new Storage(new Map(), { shared: false }),
+  session: new Storage(web('sessionStorage'), { shared: false, names: namesIn('sessionStorage') }),
+  local: new Storage(web('localStorage'), { shared: true, names: namesIn('localStorage') }),
+  memory: inMemory(new Map()),
 };
+
+/** @param {Map<string, string>} store */
+function inMemory(store) {
+  return new Storage(store, { shared: false, names: () => store.keys() });
+}
 
 /** @type {WeakMap<object, Storage>} */
 const own = new WeakMap();
@@ -128,5 +162,14 @@ function web(name) {
     get: (key) => storage().getItem(key),
     set: (key, text) => storage().setItem(key, text),
     delete: (key) => storage().removeItem(key),
+  };
+}
+
+/** @param {'sessionStorage' | 'localStorage'} name */
+function namesIn(name) {
+  return () => {
+    const storage = globalThis[name];
+    const names = Array.from({ length: storage.length }, (_, at) => storage.key(at));
+    return /** @type {string[]} */ (names);
   };
 }

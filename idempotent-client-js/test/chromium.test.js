@@ -5,7 +5,7 @@ import { after, before, test } from 'node:test';
 
 import { chromium } from 'playwright-core';
 
-import { answer, gate, hang, lose, serve } from './support/server.js';
+import { answer, gate, hang, serve } from './support/server.js';
 
 const executablePath = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const skip = existsSync(executablePath) ? false : `there is no ${executablePath}; CHROMIUM names another`;
@@ -90,7 +90,7 @@ test('a reload of a page of a browser keeps the key', { skip }, async (t) => {
 });
 
 test('a page of a browser that changes its address meanwhile asks for the same', { skip }, async (t) => {
-  const { tabs: [tab], keys, paths } = await pages(t, [lose, REPLAY]);
+  const { tabs: [tab], keys, paths } = await pages(t, [{ status: 503 }, REPLAY]);
   await tab.evaluate(async () => {
     history.replaceState(null, '', '/shop/cart');
     const { idempotentFetch } = await import('/src/index.js');

@@ -23,6 +23,10 @@ function webStorage(entries = new Map()) {
     getItem: (name) => entries.get(name) ?? null,
     setItem: (name, value) => void entries.set(name, value),
     removeItem: (name) => void entries.delete(name),
+    key: (at) => [...entries.keys()][at] ?? null,
+    get length() {
+      return entries.size;
+    },
   };
 }
 
@@ -196,4 +200,55 @@ test('forget tells of a store that fails', async () => {
   const seen = observed({ storage: 'session' });
   await forget('nothing', seen.options);
   assert.deepEqual(seen.events.map(({ type }) => type), ['storage-unavailable', 'given-up']);
+});
+
+for (const storage of ['session', 'local']) {
+  test(`what is left of actions that are not called again is removed from "${storage}"`, async (t) => {
+    const HOUR = 3_600_000;
+    const YEAR = 366 * 24 * HOUR;
+    const server = await serve(t, [{}]);
+    const seen = observed({ storage });
+    // The stores of a browser are looked through once an hour, by the tests' clock as well.
+    seen.advance(storage === 'session' ? YEAR : 2 * YEAR);
+    const now = seen.options.now();
+    const left = (age, rest) =>
+      JSON.stringify({ format: 1, key: 'left', created: now - age, uncertain: false, ...rest });
+    const kept = {
+      'idempotent-client:clean': left(22 * HOUR),
+      'idempotent-client:uncertain': left(24 * HOUR, { uncertain: true }),
+      'idempotent-client:damaged': '{}',
+      other: left(24 * HOUR),
+    };
+    const value = webStorage(
+      new Map([
+        ['idempotent-client:old', left(24 * HOUR)],
+        ...Object.entries(kept),
+        ['idempotent-client:finished', left(24 * HOUR, { finished: now - 24 * HOUR })],
+        ['idempotent-client:ancient', left(YEAR, { uncertain: true })],
+      ]),
+    );
+    define(storage === 'session' ? 'sessionStorage' : 'localStorage', { value });
+    await idempotentFetch('pay', server.url, PAY, seen.options);
+    for (let turn = 0; turn < 1000 && value.entries.size > 4; turn += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.deepEqual(Object.fromEntries(value.entries), kept);
+  });
+}
+
+test('what is left in memory is removed too', async (t) => {
+  const server = await serve(t, [{ status: 500 }, { status: 429 }, {}, {}]);
+  const seen = observed({ storage: 'memory', maxAttempts: 1 });
+  const pay = (action) => idempotentFetch(action, server.url, PAY, seen.options);
+  const key = async (action) => (await pending(action, { ...seen.options, ttl: Infinity }))?.key;
+  await pay('left-uncertain');
+  await pay('left-clean');
+  assert.ok(await key('left-clean'));
+  seen.advance(24 * 3_600_000);
+  await pay('pay');
+  for (let turn = 0; turn < 1000 && (await key('left-clean')); turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(await key('left-clean'), undefined);
+  assert.equal(await key('left-uncertain'), server.keys()[0]);
 });

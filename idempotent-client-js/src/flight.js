@@ -49,15 +49,18 @@ export class Flight {
 
   /**
    * @param {Promise<Landing<T>>} operation
+   * @param {Promise<void>} previous another flight's end, before which this one's does not count
    * @returns {Promise<void>} resolves, and never rejects, when all who wait were told of its end
    */
-  begin(operation) {
-    return (this.ended = operation
+  begin(operation, previous) {
+    const told = operation
       .then((landing) => this.#land(landing))
       .catch((error) => {
         this.open = false;
         for (const waiter of this.#waiters) waiter.fail(error);
-      }));
+      });
+    this.ended = told.then(() => previous);
+    return this.ended;
   }
 
   /**

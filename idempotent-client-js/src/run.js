@@ -87,7 +87,9 @@ async function attempts(operation, exchange, remaining) {
     const { received, error, verdict } = await sendOnce(operation, exchange, entry, attempt);
     entry.uncertain = verdict.uncertain;
     const keyKept = verdict.then !== 'give-up' || !(await givenUp(operation, entry));
-    if (keyKept && !entry.uncertain) await settled(save(operation, entry), flight.signal);
+    if (verdict.then !== 'give-up' && !entry.uncertain) {
+      await settled(save(operation, entry), flight.signal);
+    }
 
     const delay =
       verdict.then === 'retry'

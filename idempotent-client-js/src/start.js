@@ -65,7 +65,7 @@ export async function start({ action, options, signals, request, callerKey, diff
   };
   // Nothing throws from here on: what is in the map has begun, and is taken out when it ends.
   all.set(action, flight);
-  flight.begin(run(operation, exchange)).then(() => {
+  flight.begin(run(operation, exchange), operation.previous).then(() => {
     if (all.get(action) === flight) all.delete(action);
     return sweep(storage, settings, (other) => all.has(other));
   });

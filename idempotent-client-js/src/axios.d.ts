@@ -17,7 +17,8 @@ import type { forget, IdempotencyInfo, Options, pending } from './index.js';
  *
  * Errors are axios's: `AxiosError` with the last `response`, or without one when there was none;
  * `ETIMEDOUT` when time is used up; `CanceledError` when a signal was aborted. Interceptors run for
- * each attempt.
+ * each attempt. One that sends a request again must do so with the `config` that it was given, as
+ * `instance.request(error.config)`, so that what became of each is seen.
  *
  * @param instance axios itself by default
  * @param defaults options for each call

@@ -2,6 +2,7 @@ import axios, { AxiosError, CanceledError } from 'axios';
 
 import { forget, IdempotencyError, pending } from './index.js';
 import { checkedKey } from './keys.js';
+import { classify } from './outcome.js';
 import { problemCode } from './problem.js';
 import { copyOf, sameBody } from './request.js';
 import { start } from './start.js';
@@ -46,7 +47,8 @@ export function idempotentAxios(instance = axios, defaults = {}) {
  * @param {import('axios').AxiosRequestConfig} config
  * @returns {Repeatable}
  */
-function repeatable(instance, { signal: _, ...config }) {
+function repeatable(instance, { signal: _, ...given }) {
+  const config = { ...given, ...address(instance, given) };
   const method = (config.method ?? instance.defaults.method ?? 'get').toUpperCase();
   if (method === 'GET' || method === 'HEAD') {
     throw new IdempotencyError(
@@ -65,6 +67,22 @@ function repeatable(instance, { signal: _, ...config }) {
     key: key === undefined || key === null ? undefined : checkedKey(String(key)),
     config: { ...config, data, headers },
   };
+}
+
+/**
+ * Where it goes, in full: the page's own address, to which a relative one belongs, may change
+ * between attempts.
+ *
+ * @param {import('axios').AxiosInstance} instance
+ * @param {import('axios').AxiosRequestConfig} config
+ * @returns {Pick<import('axios').AxiosRequestConfig, 'baseURL' | 'url'>}
+ */
+function address(instance, { baseURL = instance.defaults.baseURL, url = '' }) {
+  const page = globalThis.document?.baseURI;
+  if (!page) return {};
+  return baseURL
+    ? { baseURL: new URL(baseURL, page).href, url }
+    : { url: new URL(url, page).href };
 }
 
 /** @param {Repeatable} one @param {Repeatable} other */
@@ -119,33 +137,20 @@ function isPlain(data) {
 function axiosExchange(instance, config) {
   return {
     async send(key, signal) {
-      // What the server said is seen below the interceptors, which may make anything of it.
-      /** @type {import('axios').AxiosResponse | undefined} */
-      let answered;
-      const adapter = async (/** @type {import('axios').InternalAxiosRequestConfig} */ sent) => {
-        answered = undefined;
-        const send = axios.getAdapter(config.adapter ?? instance.defaults.adapter, sent);
-        try {
-          return (answered = await send(sent));
-        } catch (error) {
-          answered = /** @type {AxiosError} */ (error)?.response;
-          throw error;
-        }
-      };
+      const { adapter, sent } = observedAdapter(instance, config);
       const headers = config.headers && axios.AxiosHeaders.from(/** @type {any} */ (config.headers));
       headers?.set('Idempotency-Key', key);
       const value = await instance.request({ ...config, headers, adapter, signal }).then(
         (value) => ({ value }),
         (error) => ({ error }),
       );
-      if (!answered) throw 'error' in value ? value.error : noAnswer();
+      const { answered, answer } = sent;
+      if (!answered || !answer) throw 'error' in value ? value.error : noAnswer(sent.count);
+      // An interceptor sent it again past the adapter, and nothing came back.
+      if ('error' in value && isUnanswered(value.error)) throw value.error;
       return {
-        answer: {
-          status: answered.status,
-          code: problemCode(header(answered, 'content-type'), await textOf(answered.data)),
-          replayed: header(answered, 'idempotency-replayed') === 'true',
-          redirected: redirected(instance, answered),
-        },
+        answer,
+        uncertain: sent.uncertain || sent.pending > 0,
         retryAfter: header(answered, 'retry-after'),
         streaming: config.responseType === 'stream',
         value,
@@ -171,6 +176,68 @@ function axiosExchange(instance, config) {
   };
 }
 
+/**
+ * What was sent for one attempt, as it is seen below the interceptors: these may make anything of
+ * an answer, and may send the request again themselves.
+ *
+ * @typedef {object} Sent
+ * @property {number} count how many requests
+ * @property {number} pending how many of them have not ended
+ * @property {boolean} uncertain whether one before the last may have had an effect that is not known
+ * @property {import('axios').AxiosResponse} [answered] the last response
+ * @property {import('./outcome.js').Answer} [answer] what it says
+ */
+
+/**
+ * @param {import('axios').AxiosInstance} instance
+ * @param {import('axios').AxiosRequestConfig} config
+ * @returns {{ adapter: import('axios').AxiosAdapter, sent: Sent }}
+ */
+function observedAdapter(instance, config) {
+  /** @type {Sent} */
+  const sent = { count: 0, pending: 0, uncertain: false };
+  return {
+    sent,
+    async adapter(request) {
+      if (sent.answer) sent.uncertain = classify(sent.answer, sent.uncertain).uncertain;
+      else if (sent.count > 0) sent.uncertain = true;
+      sent.answered = sent.answer = undefined;
+      sent.count += 1;
+      sent.pending += 1;
+      /** @param {import('axios').AxiosResponse | undefined} response */
+      const came = async (response) => {
+        sent.answered = response;
+        sent.answer = response && (await answerOf(instance, response));
+      };
+      try {
+        const send = axios.getAdapter(config.adapter ?? instance.defaults.adapter, request);
+        const response = await send(request);
+        await came(response);
+        return response;
+      } catch (error) {
+        await came(/** @type {AxiosError} */ (error)?.response);
+        throw error;
+      } finally {
+        sent.pending -= 1;
+      }
+    },
+  };
+}
+
+/**
+ * @param {import('axios').AxiosInstance} instance
+ * @param {import('axios').AxiosResponse} response
+ * @returns {Promise<import('./outcome.js').Answer>}
+ */
+async function answerOf(instance, response) {
+  return {
+    status: response.status,
+    code: problemCode(header(response, 'content-type'), await textOf(response.data)),
+    replayed: header(response, 'idempotency-replayed') === 'true',
+    redirected: redirected(instance, response),
+  };
+}
+
 /** Errors without an answer that would come again, however often it is tried. */
 const HOPELESS = /^ERR_(BAD_|INVALID_URL|NOT_SUPPORT|DEPRECATED|CANCELED|FR_TOO_MANY)/;
 
@@ -180,9 +247,15 @@ function isLostOnTheWay(error) {
   return axios.isAxiosError(error) && !HOPELESS.test(error.code ?? '');
 }
 
-/** An interceptor answered in the server's place. */
-function noAnswer() {
-  return new AxiosError('nothing was sent: an interceptor answered', AxiosError.ERR_CANCELED);
+/** @param {unknown} error */
+function isUnanswered(error) {
+  return axios.isAxiosError(error) && !error.response && isLostOnTheWay(error);
+}
+
+/** An interceptor answered in the server's place. @param {number} count how many were sent */
+function noAnswer(count) {
+  const what = count > 0 ? 'the request was sent and got no answer' : 'nothing was sent';
+  return new AxiosError(`${what}: an interceptor answered in its place`, AxiosError.ERR_CANCELED);
 }
 
 /** @param {import('axios').AxiosResponse} response @param {string} name */

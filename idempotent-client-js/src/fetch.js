@@ -16,9 +16,9 @@ export function fetchExchange(request, customFetch) {
     async send(key, signal) {
       const headers = new Headers(request.headers);
       headers.set('Idempotency-Key', key);
-      const { url, body, init } = request;
+      const { href, body, init } = request;
       const fetch = customFetch ?? globalThis.fetch;
-      const response = await fetch(url, { ...init, headers, body, signal });
+      const response = await fetch(href, { ...init, headers, body, signal });
       if (signal.aborted) {
         // A `fetch` of the caller's that does not heed signals: nobody will read this.
         cancel(response.body);
@@ -32,6 +32,7 @@ export function fetchExchange(request, customFetch) {
           replayed: response.headers.get('Idempotency-Replayed') === 'true',
           redirected: response.redirected,
         },
+        uncertain: false,
         retryAfter: response.headers.get('Retry-After'),
         streaming: ahead === undefined,
         value: response,

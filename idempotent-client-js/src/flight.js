@@ -16,6 +16,8 @@ export class Flight {
     this.open = true;
     /** Whether the application gave the key up meanwhile: then nothing more is stored of it. */
     this.forgotten = false;
+    /** Resolves when nothing more is done for it. @type {Promise<void>} */
+    this.ended = Promise.resolve();
   }
 
   /** Aborted when nobody waits any more, or by `abort`. */
@@ -29,17 +31,36 @@ export class Flight {
     this.#controller.abort(reason);
   }
 
+  /** Whether everybody has gone away, and was told that the key is kept. */
+  get abandoned() {
+    return this.#waiters.size === 0;
+  }
+
+  /**
+   * From now on all who wait are told the outcome: who would go away after the key was given up
+   * must not believe that it is kept.
+   *
+   * @returns {boolean} whether anybody waits
+   */
+  commit() {
+    for (const waiter of this.#waiters) waiter.commit();
+    return !this.abandoned;
+  }
+
   /**
    * @param {Promise<Landing<T>>} operation
+   * @param {Promise<void>} previous another flight's end, before which this one's does not count
    * @returns {Promise<void>} resolves, and never rejects, when all who wait were told of its end
    */
-  begin(operation) {
-    return operation
+  begin(operation, previous) {
+    const told = operation
       .then((landing) => this.#land(landing))
       .catch((error) => {
         this.open = false;
         for (const waiter of this.#waiters) waiter.fail(error);
       });
+    this.ended = told.then(() => previous);
+    return this.ended;
   }
 
   /**
@@ -90,6 +111,7 @@ class Waiter {
   #resolve;
   #reject;
   #signals;
+  #attached = false;
 
   /**
    * @param {(value: T) => void} resolve
@@ -107,7 +129,11 @@ class Waiter {
       reject(reason);
       left(reason);
     };
-    for (const signal of this.#signals) signal.addEventListener('abort', this.#onAbort);
+    this.#attach();
+  }
+
+  commit() {
+    this.#detach();
   }
 
   /** @param {Event} event */
@@ -115,8 +141,12 @@ class Waiter {
 
   /** @param {T} value @param {boolean} streaming */
   give(value, streaming) {
-    if (!streaming) this.#detach();
+    this.#detach();
     this.#resolve(value);
+    if (!streaming) return;
+    this.#attach();
+    const aborted = this.#signals.find((signal) => signal.aborted);
+    if (aborted) this.leave(aborted.reason);
   }
 
   /** @param {unknown} error */
@@ -125,7 +155,14 @@ class Waiter {
     this.#reject(error);
   }
 
+  #attach() {
+    this.#attached = true;
+    for (const signal of this.#signals) signal.addEventListener('abort', this.#onAbort);
+  }
+
   #detach() {
+    if (!this.#attached) return;
+    this.#attached = false;
     for (const signal of this.#signals) signal.removeEventListener('abort', this.#onAbort);
   }
 }

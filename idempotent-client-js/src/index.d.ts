@@ -30,9 +30,11 @@
  * @param action names one thing that the user wants done, such as `"checkout-4711"`
  * @param url as for `fetch`; a `Request` is not taken, since its body can be sent only once
  * @param init as for `fetch`. An `Idempotency-Key` among the headers is used in place of a new
- *   key. The body may be anything but a stream. `signal` ends this caller's wait; the request is
+ *   key; it may have been sent before, by a page that knew of it, so a refusal does not give it up.
+ *   The body may be anything but a stream. `signal` ends this caller's wait; the request is
  *   given up when nobody waits for it any more
- * @throws {IdempotencyError} when the call cannot be made as it is written; nothing was sent
+ * @throws {IdempotencyError} when the call cannot be made as it is written, or the action's key can
+ *   neither be used nor be replaced; nothing was sent because of it
  * @throws {TypeError} as `fetch`: when the last attempt got no answer
  * @throws {DOMException} `TimeoutError` when the time-out ended it; the key is kept
  * @throws the signal's reason when it was aborted; the key is kept
@@ -58,7 +60,8 @@ export function forget(
 
 /**
  * The key of an action whose outcome is not certain yet, such as one that a reload interrupted.
- * While a request is under way there is one too.
+ * While a request is under way there is one too. One that is `refused` is not used any more, and
+ * stays until `forget`.
  *
  * @returns `undefined` when there is none: the next call is a new operation
  */
@@ -86,7 +89,8 @@ export interface Options {
    * Where keys are kept: `"session"` (the default, `sessionStorage`: this tab, over reloads),
    * `"local"` (`localStorage`: all tabs, and after the browser was closed), `"memory"` (until the
    * page is left), or a store of your own. What a store does not take is kept in memory, and the
-   * event `storage-unavailable` says so.
+   * event `storage-unavailable` says so. If a store of your own cannot be read, the call is refused
+   * with `storage-failed`: it might have a key that was sent.
    */
   storage?: 'session' | 'local' | 'memory' | KeyStore;
   /** How many times a request is sent at most. 8 by default. */
@@ -101,12 +105,18 @@ export interface Options {
   maxDelay?: number;
   /**
    * How long a key is used. 23 hours by default: less than the 24 h for which the server keeps the
-   * outcome, unless it says otherwise.
+   * outcome, unless it says otherwise. After that an action whose outcome was never known is
+   * refused with `key-expired`, until `forget`. So is a further attempt of a call that was under
+   * way while the machine slept.
    */
   ttl?: number;
   /** Ends this caller's wait, like `init.signal`. */
   signal?: AbortSignal | null;
-  /** Used in place of `fetch`. */
+  /**
+   * Used in place of `fetch`. It must send one request for each call. One that sends it again by
+   * itself would have to reject unless it knows what became of all of them: a 401 after a request
+   * that was lost looks as if nothing had been done, and the key would be given up.
+   */
   fetch?: typeof fetch;
   /**
    * Told of everything that happens, as it happens. Events carry the key: whoever has it, and may
@@ -126,7 +136,10 @@ export interface Options {
  * order in which they are called.
  */
 export interface KeyStore {
-  /** @returns the value, or `undefined` or `null` */
+  /**
+   * @returns the value, or `undefined` or `null` if there is none. To throw, or to reject, says
+   *   that it is not known, and nothing is sent
+   */
   get(name: string): string | null | undefined | PromiseLike<string | null | undefined>;
   /** The promise, if any, resolves when the value will be found after a reload. */
   set(name: string, value: string): unknown;
@@ -156,11 +169,14 @@ export interface IdempotencyInfo {
 
 /** A key that is kept. */
 export interface PendingAction {
-  key: string;
-  /** In milliseconds since 1970. */
-  created: number;
+  /** `undefined` if what is stored cannot be read. */
+  key: string | undefined;
+  /** In milliseconds since 1970; `undefined` if what is stored cannot be read. */
+  created: number | undefined;
   /** Whether a request with this key may have had an effect that the client does not know of. */
   uncertain: boolean;
+  /** Calls are refused with an error of this code, until `forget`. */
+  refused?: 'key-expired' | 'key-unreadable';
 }
 
 /**
@@ -172,9 +188,10 @@ export interface PendingAction {
  * - `refused-but-uncertain`: a 4xx, but an earlier request with this key was left uncertain
  * - `try-again`: 408, 425, 429, 502, 503, 504
  * - `in-flight`, `outcome-unknown`, `key-reused`: problem documents of that code
+ * - `conflict`: a 409 of another code or of none, which some servers send for what is in flight
  * - `failure`: another 5xx
  * - `recorded-failure`: a 5xx that is a replay and will not change
- * - `redirected`: the answer to another request, to which a redirect led
+ * - `redirected`: the answer to another request, to which a redirect led, unless it is a replay
  * - `no-outcome`: a 3xx, or an answer that the browser does not show
  * - `unreadable`: a 409 or 422 whose problem document could not be read
  */
@@ -186,6 +203,7 @@ export type OutcomeReason =
   | 'in-flight'
   | 'outcome-unknown'
   | 'key-reused'
+  | 'conflict'
   | 'failure'
   | 'recorded-failure'
   | 'redirected'
@@ -223,13 +241,21 @@ export type IdempotencyEvent = { action: string; time: number } & (
   /** The answer is the recorded response of an earlier request. */
   | { type: 'replayed'; key: string; attempt: number; status: number }
   /** It ended, and the next call will use the same key. */
-  | { type: 'kept'; key: string; reason: OutcomeReason | 'network' | 'timeout' | 'aborted' }
+  | { type: 'kept'; key: string; reason: OutcomeReason | 'network' | 'timeout' | 'aborted' | 'expired' }
   /** The next call will use a new key. */
   | { type: 'given-up'; key: string | undefined; reason: OutcomeReason | 'forgotten' | 'replaced' }
-  /** What was stored is not used. `uncertain`: its outcome was never known. */
-  | { type: 'entry-ignored'; reason: 'corrupted' }
-  | { type: 'entry-ignored'; reason: 'expired'; key: string; uncertain: boolean }
-  /** The store failed, and memory is used in its place. Told once for each call. */
+  /** A stored key is too old. Nothing was done with it, so that a new one takes its place. */
+  | { type: 'entry-ignored'; reason: 'expired'; key: string }
+  /** What is stored can neither be used nor be replaced: the call is refused. */
+  | {
+      type: 'entry-refused';
+      reason: 'key-expired' | 'key-unreadable';
+      key: string | undefined;
+    }
+  /**
+   * The store failed, and memory is used in its place, unless it is a store of your own that could
+   * not be read. Told once for each call.
+   */
   | { type: 'storage-unavailable'; during: 'get' | 'set' | 'delete'; error: unknown }
 );
 
@@ -249,12 +275,25 @@ export type IdempotencyErrorCode =
   | 'key-invalid'
   /** The action is under way with another method, URL or body. */
   | 'different-request'
+  /**
+   * The action's key is older than `ttl`, and its outcome was never known. The server may have
+   * forgotten the key, and a new one might do it twice. Find out what happened, then `forget`.
+   */
+  | 'key-expired'
+  /** What is stored of the action cannot be read. Find out what happened, then `forget`. */
+  | 'key-unreadable'
+  /** A store of your own could not be read; `cause` says why. */
+  | 'storage-failed'
   /** There is nothing to make a key with. */
   | 'no-randomness';
 
-/** A call that cannot be made as it was written. Nothing was sent because of it. */
+/**
+ * A call that cannot be made: as it was written, or because of what is kept of its action. Nothing
+ * was sent because of it.
+ */
 export class IdempotencyError extends Error {
-  constructor(code: IdempotencyErrorCode, message: string);
+  constructor(code: IdempotencyErrorCode, message: string, options?: ErrorOptions);
   readonly name: 'IdempotencyError';
   readonly code: IdempotencyErrorCode;
+  readonly cause?: unknown;
 }

@@ -1,6 +1,6 @@
 import { IdempotencyError } from './errors.js';
 import { fetchExchange } from './fetch.js';
-import { usable } from './keeping.js';
+import { found } from './keeping.js';
 import { settingsFrom } from './options.js';
 import { difference, repeatable } from './request.js';
 import { checkAction, emitter, flightsOf, reporter, start } from './start.js';
@@ -46,7 +46,7 @@ export async function pending(action, options = {}) {
   const emit = emitter(action, settings);
   const now = settings.now();
   const text = await openStorage(options.storage).read(action, reporter(emit));
-  return usable(text, { now, ttl: settings.ttl, began: Infinity }, emit);
+  return found(text, { now, ttl: settings.ttl, began: Infinity }, emit);
 }
 
 /** @type {typeof import('./index.js').createClient} */

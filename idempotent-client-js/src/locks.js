@@ -40,6 +40,18 @@ export async function alone(action, signal, onWait, work) {
 }
 
 /**
+ * Does `work` if no tab does anything for this action now.
+ *
+ * @param {string} action
+ * @param {() => void} work
+ */
+export async function ifNobody(action, work) {
+  const locks = manager();
+  if (!locks) return work();
+  await locks.request(lockName(action), { ifAvailable: true }, (lock) => lock && work());
+}
+
+/**
  * @param {string} action
  * @returns {Promise<boolean>} whether another tab waits until this one is done
  */

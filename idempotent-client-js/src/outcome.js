@@ -31,15 +31,21 @@ const TRY_AGAIN = new Set([408, 425, 502, 503, 504]);
  */
 export function classify(answer, uncertainBefore) {
   const { status, code, replayed, redirected } = answer;
-  if (redirected) return keep('redirected');
+  // A replay is the record of this key, wherever it came from.
+  if (redirected && !replayed) return keep('redirected');
   if (status >= 200 && status < 300) return giveUp('done');
-  if (replayed) return status < 500 ? giveUp('refused') : keep('recorded-failure');
   if (status === 409 || status === 422) {
+    // Before `replayed`: a gateway recorded what another server told it.
     if (code === null) return keep('unreadable');
-    if (code === 'in-flight') return retry('in-flight', true);
-    if (code === 'response-not-kept') return giveUp('done');
     if (code === 'outcome-unknown' || code === 'key-reused') return keep(code);
   }
+  if (status === 409 && code === 'response-not-kept') return giveUp('done');
+  if (status === 409 && code === 'in-flight') {
+    return replayed ? keep('in-flight') : retry('in-flight', true);
+  }
+  if (replayed) return status < 500 ? giveUp('refused') : keep('recorded-failure');
+  // Other servers send it without a code for what is in flight.
+  if (status === 409) return keep('conflict');
   if (status === 429) return retry('try-again', uncertainBefore);
   if (TRY_AGAIN.has(status)) return retry('try-again', true);
   if (status >= 500) return keep('failure');

@@ -5,8 +5,8 @@ import { checkedKey } from './keys.js';
  * A request that can be sent more than once, and told from another one.
  *
  * @typedef {object} Repeatable
- * @property {string} url as the caller wrote it
- * @property {string} href in full
+ * @property {string} href the URL in full: the page's own address, to which a relative one belongs,
+ *   may change between attempts
  * @property {string} method
  * @property {Headers} headers
  * @property {BodyInit | null | undefined} body a copy that nobody else can change
@@ -47,7 +47,6 @@ export function repeatable(url, init) {
   }
   const key = new Headers(headers).get('Idempotency-Key');
   return {
-    url: String(url),
     href: checked.url,
     method: checked.method,
     headers: new Headers(headers),

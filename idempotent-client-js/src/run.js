@@ -1,4 +1,4 @@
-import { entryFor, giveUp, save } from './keeping.js';
+import { entryFor, giveUp, putBack, save, unexpired } from './keeping.js';
 import { alone } from './locks.js';
 import { classify } from './outcome.js';
 import { delayBefore, retryAfter } from './retry.js';
@@ -21,6 +21,8 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @template T
  * @typedef {object} Received
  * @property {import('./outcome.js').Answer} answer
+ * @property {boolean} uncertain whether more than one request was sent, and one before the answered
+ *   one may have had an effect that is not known
  * @property {string | null | undefined} retryAfter the header
  * @property {boolean} streaming whether the body is still being received
  * @property {T} value
@@ -36,6 +38,7 @@ import { timeoutError, timer, unlessAborted } from './time.js';
  * @property {import('./storage.js').Storage} storage
  * @property {import('./options.js').Settings} settings
  * @property {import('./flight.js').Flight<any>} flight
+ * @property {Promise<void>} previous resolves when the page's last one for this action has ended
  * @property {Emit} emit
  * @property {import('./storage.js').Report} report
  */
@@ -56,6 +59,7 @@ export async function run(operation, exchange) {
     flight.abort(timeoutError(`no certain outcome of "${action}" within ${settings.timeout} ms`)),
   );
   try {
+    await unlessAborted(operation.previous, flight.signal);
     const work = () => attempts(operation, exchange, remaining);
     if (!storage.shared) return await work();
     return await alone(action, flight.signal, () => emit('waiting'), work);
@@ -73,18 +77,19 @@ export async function run(operation, exchange) {
  */
 async function attempts(operation, exchange, remaining) {
   const { settings, flight, emit } = operation;
-  const entry = await unlessAborted(entryFor(operation), flight.signal);
-  const { key } = entry;
+  let entry = await unlessAborted(entryFor(operation), flight.signal);
   for (let attempt = 1; ; attempt += 1) {
+    if (attempt > 1) entry = unexpired(operation, entry);
+    const { key } = entry;
     // Stored before it is sent, so that it is known whatever happens to this page.
     await keptIfAborted(operation, key, save(operation, { ...entry, uncertain: true }));
     emit('attempt', { key, attempt });
     const { received, error, verdict } = await sendOnce(operation, exchange, entry, attempt);
     entry.uncertain = verdict.uncertain;
-    const keyKept = verdict.then !== 'give-up';
-    // What was answered is told in any case, even if a store needs too long.
-    if (!keyKept) await settled(giveUp(operation, entry), flight.signal);
-    else if (!entry.uncertain) await settled(save(operation, entry), flight.signal);
+    const keyKept = verdict.then !== 'give-up' || !(await givenUp(operation, entry));
+    if (verdict.then !== 'give-up' && !entry.uncertain) {
+      await settled(save(operation, entry), flight.signal);
+    }
 
     const delay =
       verdict.then === 'retry'
@@ -136,7 +141,7 @@ async function sendOnce(operation, exchange, { key, uncertain }, attempt) {
       withinTime(settings.attemptTimeout, flight.signal, (signal) => exchange.send(key, signal)),
     );
     const { status, code, replayed } = received.answer;
-    const verdict = classify(received.answer, uncertain);
+    const verdict = classify(received.answer, uncertain || received.uncertain);
     emit('response', { key, attempt, status, code, replayed, reason: verdict.reason });
     if (replayed) emit('replayed', { key, attempt, status });
     return { received, verdict };
@@ -186,6 +191,33 @@ async function keptIfAborted({ flight: { signal }, emit }, key, promise) {
     if (signal.aborted) emit('kept', { key, reason: isTimeout(error) ? 'timeout' : 'aborted' });
     throw error;
   }
+}
+
+/**
+ * Gives the key up, if there is anybody to be told of the outcome: who went away believes that the
+ * key is kept, and so it is.
+ *
+ * @param {Operation} operation
+ * @param {import('./entry.js').Entry} entry
+ * @returns {Promise<boolean>} `false` if the store did not let it
+ */
+async function givenUp(operation, entry) {
+  const { flight, emit } = operation;
+  let gone = Promise.resolve();
+  if (!flight.abandoned) {
+    gone = giveUp(operation, entry);
+    try {
+      await unlessAborted(gone, flight.signal);
+    } catch {
+      // What was answered is told in any case, even if a store needs too long.
+      if (!flight.signal.aborted) return false;
+    }
+  }
+  if (flight.commit()) return true;
+  emit('kept', { key: entry.key, reason: 'aborted' });
+  await gone.catch(() => {});
+  await putBack(operation, entry);
+  throw flight.signal.reason;
 }
 
 /**

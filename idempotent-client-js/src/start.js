@@ -3,6 +3,7 @@ import { Flight } from './flight.js';
 import { settingsFrom } from './options.js';
 import { run } from './run.js';
 import { openStorage } from './storage.js';
+import { sweep } from './sweep.js';
 
 /** @type {WeakMap<import('./storage.js').Storage, Map<string, Flight<any>>>} */
 const flights = new WeakMap();
@@ -57,13 +58,16 @@ export async function start({ action, options, signals, request, callerKey, diff
     storage,
     settings,
     flight,
+    // One that was given up may still have to put its key back.
+    previous: current?.ended ?? Promise.resolve(),
     emit,
     report: reporter(emit),
   };
   // Nothing throws from here on: what is in the map has begun, and is taken out when it ends.
   all.set(action, flight);
-  flight.begin(run(operation, exchange)).then(() => {
+  flight.begin(run(operation, exchange), operation.previous).then(() => {
     if (all.get(action) === flight) all.delete(action);
+    return sweep(storage, settings, (other) => all.has(other));
   });
   return outcome;
 }

@@ -8,6 +8,7 @@ import { observed } from './support/options.js';
 import { gate, hang, lose, problem, serve } from './support/server.js';
 
 const PAY = { method: 'post', url: '/payments', data: { amount: 100 } };
+const REPLAY = { headers: { 'Idempotency-Replayed': 'true' } };
 
 /** A client of an instance that has this server as its base URL. */
 async function client(t, steps, options = {}, config = {}) {
@@ -102,6 +103,66 @@ test('an interceptor that logs in again sends the same key', async (t) => {
   assert.equal((await payments.request('pay', PAY)).status, 201);
   assert.equal(new Set(server.keys()).size, 1);
   assert.equal(seen.entries.size, 0);
+});
+
+for (const [what, lost] of [['is lost', lose], ['is answered 500', { status: 500 }]]) {
+  test(`401 keeps the key if what an interceptor sent before it ${what}`, async (t) => {
+    const { server, seen, instance, payments } = await client(t, [lost, { status: 401 }, REPLAY]);
+    const stop = instance.interceptors.response.use(undefined, (error) => {
+      instance.interceptors.response.eject(stop);
+      return instance.request(error.config);
+    });
+    await assert.rejects(payments.request('pay', PAY), (error) => {
+      assert.equal(error.response.idempotency.reason, 'refused-but-uncertain');
+      assert.equal(error.response.idempotency.keyKept, true);
+      assert.equal(error.response.idempotency.attempts, 1);
+      return true;
+    });
+    assert.equal(seen.stored().uncertain, true);
+    assert.equal((await payments.request('pay', PAY)).idempotency.replayed, true);
+    assert.equal(new Set(server.keys()).size, 1);
+  });
+}
+
+test('401 keeps the key if what an interceptor sent beside it has not ended', async (t) => {
+  const { held, open } = gate({});
+  const { server, seen, instance, payments } = await client(t, [held, { status: 401 }]);
+  let sent = 0;
+  let first;
+  instance.interceptors.request.use(async (config) => {
+    if ((sent += 1) > 1) return config;
+    first = instance.request(config);
+    await server.seen(1);
+    return config;
+  });
+  await assert.rejects(payments.request('pay', PAY), { status: 401 });
+  assert.equal(seen.stored().uncertain, true);
+  open();
+  await first;
+});
+
+test('a request that an interceptor sent past the adapter, and that was lost, is tried again', async (t) => {
+  const { server, seen, instance, payments } = await client(t, [{ status: 401 }, lose, {}]);
+  const stop = instance.interceptors.response.use(undefined, ({ config: { adapter: _, ...config } }) => {
+    instance.interceptors.response.eject(stop);
+    return axios.request(config);
+  });
+  assert.equal((await payments.request('pay', PAY)).status, 201);
+  assert.equal(new Set(server.keys()).size, 1);
+  assert.equal(seen.told('failed').length, 1);
+});
+
+test('an answer that an interceptor made up is none, and it is told whether something was sent', async (t) => {
+  for (const [sends, message] of [[true, /was sent and got no answer/], [false, /nothing was sent/]]) {
+    const { seen, instance, payments } = await client(t, [lose]);
+    if (sends) instance.interceptors.response.use(undefined, () => ({ status: 200 }));
+    else instance.interceptors.request.use((config) => {
+      config.adapter = async (config) => ({ status: 200, data: '', headers: {}, config });
+      return config;
+    });
+    await assert.rejects(payments.request('pay', PAY), message);
+    assert.equal(seen.stored().uncertain, true);
+  }
 });
 
 test('an interceptor that throws after a success does not make it uncertain', async (t) => {
@@ -200,4 +261,22 @@ test('validateStatus of the caller decides what is an error, not what is an outc
   assert.equal(response.idempotency.keyKept, true);
   assert.equal(server.requests.length, 2);
   assert.equal(seen.entries.size, 1);
+});
+
+test('a relative URL leads to the same place after the page changed its address', async (t) => {
+  const server = await serve(t, [lose, {}]);
+  t.after(() => delete globalThis.document);
+  for (const [config, wanted] of [[{}, '/shop/payments'], [{ baseURL: '../api/' }, '/api/payments']]) {
+    globalThis.document = { baseURI: `${server.url}/shop/cart` };
+    const seen = observed({
+      sleep: async () => {
+        globalThis.document = { baseURI: `${server.url}/elsewhere/done` };
+      },
+    });
+    const payments = idempotentAxios(axios.create({ proxy: false, ...config }), seen.options);
+    const before = server.requests.length;
+    await payments.request('pay', { ...PAY, url: 'payments' });
+    const urls = server.requests.slice(before).map(({ url }) => url);
+    assert.deepEqual(new Set(urls), new Set([wanted]));
+  }
 });

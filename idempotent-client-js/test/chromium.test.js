@@ -36,12 +36,13 @@ async function pages(t, steps, count = 1) {
     await tab.goto(payments.url);
     tabs.push(tab);
   }
+  const paths = () => payments.requests.filter(({ method }) => method === 'POST').map(({ url }) => url);
   const keys = () => payments.requests.filter(({ method }) => method === 'POST').map(({ key }) => key);
   /** Resolves when this many payments were asked for. */
   const asked = async (number) => {
     while (keys().length < number) await payments.seen(payments.requests.length + 1);
   };
-  return { tabs, keys, asked };
+  return { tabs, keys, paths, asked };
 }
 
 function pay(tab, storage) {
@@ -86,6 +87,18 @@ test('a reload of a page of a browser keeps the key', { skip }, async (t) => {
   assert.equal((await pay(tab, undefined)).replayed, true);
   assert.equal(new Set(keys()).size, 1);
   assert.equal(await tab.evaluate(() => sessionStorage.length), 0);
+});
+
+test('a page of a browser that changes its address meanwhile asks for the same', { skip }, async (t) => {
+  const { tabs: [tab], keys, paths } = await pages(t, [{ status: 503 }, REPLAY]);
+  await tab.evaluate(async () => {
+    history.replaceState(null, '', '/shop/cart');
+    const { idempotentFetch } = await import('/src/index.js');
+    const onEvent = ({ type }) => type === 'retry' && history.pushState(null, '', '/elsewhere/done');
+    await idempotentFetch('pay', 'payments', { method: 'POST', body: 'x' }, { onEvent });
+  });
+  assert.deepEqual(paths(), ['/shop/payments', '/shop/payments']);
+  assert.equal(new Set(keys()).size, 1);
 });
 
 test('a page of a browser that may not store keeps the key in memory', { skip }, async (t) => {

@@ -152,6 +152,75 @@ test('a call right after an abort is one of its own, with the same key', async (
   assert.equal(new Set(server.keys()).size, 1);
 });
 
+const REPLAY = { headers: { 'Idempotency-Replayed': 'true' } };
+
+for (const waits of [0, 1]) {
+  test(`who aborts while the key is being given up keeps it, if ${waits} others wait`, async (t) => {
+    const server = await serve(t, [{}, REPLAY]);
+    const entries = new Map();
+    let deleting;
+    const asked = new Promise((resolve) => (deleting = resolve));
+    let finish;
+    const finished = new Promise((resolve) => (finish = resolve));
+    const storage = {
+      get: async (name) => entries.get(name),
+      set: async (name, value) => entries.set(name, value),
+      async delete(name) {
+        deleting();
+        await finished;
+        entries.delete(name);
+      },
+    };
+    const seen = observed({ storage });
+    const controller = new AbortController();
+    const init = { ...PAY, signal: controller.signal };
+    const aborted = idempotentFetch('pay', server.url, init, seen.options);
+    const others = waits ? [idempotentFetch('pay', server.url, PAY, seen.options)] : [];
+    await asked;
+    controller.abort();
+    await assert.rejects(aborted, { name: 'AbortError' });
+    // At once, before the store is done. Who goes away as well does not let the next one overtake.
+    if (!waits) {
+      const second = idempotentFetch('pay', server.url, init, seen.options);
+      await assert.rejects(second, { name: 'AbortError' });
+      const leaving = new AbortController();
+      const third = idempotentFetch('pay', server.url, { ...PAY, signal: leaving.signal }, seen.options);
+      leaving.abort();
+      await assert.rejects(third, { name: 'AbortError' });
+      for (let turn = 0; turn < 10; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+    }
+    const next = waits ? others[0] : idempotentFetch('pay', server.url, PAY, seen.options);
+    finish();
+    assert.equal((await next).idempotency.replayed, waits === 0);
+    assert.equal(new Set(server.keys()).size, 1);
+    assert.equal(seen.told('kept').length, 1 - waits);
+    assert.equal(entries.size, 0);
+  });
+}
+
+test('who aborts while the answer is being told of keeps the key', async (t) => {
+  const server = await serve(t, [{}, REPLAY]);
+  for (const [at, type] of ['response', 'given-up'].entries()) {
+    const controller = new AbortController();
+    const seen = observed();
+    const onEvent = (event) => {
+      if (event.type === type) controller.abort();
+      seen.options.onEvent(event);
+    };
+    const init = { ...PAY, signal: controller.signal };
+    const call = idempotentFetch('pay', server.url, init, { ...seen.options, onEvent });
+    if (type === 'given-up') {
+      // Too late: the outcome is told.
+      assert.equal((await call).idempotency.keyKept, false);
+      assert.equal(seen.entries.size, 0);
+      continue;
+    }
+    await assert.rejects(call, { name: 'AbortError' });
+    await idempotentFetch('pay', server.url, PAY, seen.options);
+    assert.equal(server.keys()[2 * at + 1], server.keys()[2 * at]);
+  }
+});
+
 test('all who wait are told of a failure', async (t) => {
   const server = await serve(t, [lose]);
   const seen = observed({ maxAttempts: 2 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { forget, idempotentFetch, pending } from '../src/index.js';
+import { forget, IdempotencyError, idempotentFetch, pending } from '../src/index.js';
 import { observed, PAY } from './support/options.js';
 import { gate, lose, problem, serve } from './support/server.js';
 
@@ -56,6 +56,10 @@ for (const [name, step] of Object.entries({
   'in-flight': problem(409, 'in-flight'),
   'outcome-unknown': problem(409, 'outcome-unknown'),
   'key-reused': problem(422, 'key-reused'),
+  'a 409 without a code': { status: 409 },
+  "a gateway's record of in-flight": problem(409, 'in-flight', { 'Idempotency-Replayed': 'true' }),
+  "a gateway's record of outcome-unknown": problem(409, 'outcome-unknown', { 'Idempotency-Replayed': 'true' }),
+  "a gateway's record of key-reused": problem(422, 'key-reused', { 'Idempotency-Replayed': 'true' }),
   'a recorded 500': { status: 500, headers: { 'Idempotency-Replayed': 'true' } },
 })) {
   test(`${name} keeps the key, and so does a 401 after it`, async (t) => {
@@ -141,19 +145,47 @@ test('what was forgotten while it was under way is not stored again', async (t) 
   assert.equal(seen.entries.size, 0);
 });
 
-test('a key expires, and the hook is told that its outcome was never known', async (t) => {
-  const server = await serve(t, [{ status: 500 }]);
+test('a key that is too old to be sent is not replaced as long as its outcome is unknown', async (t) => {
+  const server = await serve(t, [{ status: 500 }, { status: 500 }, {}]);
   const seen = observed();
-  await idempotentFetch('pay', server.url, PAY, seen.options);
+  const pay = () => idempotentFetch('pay', server.url, PAY, seen.options);
+  await pay();
+  const created = seen.options.now();
   seen.advance(23 * HOUR - 1);
-  await idempotentFetch('pay', server.url, PAY, seen.options);
+  await pay();
   seen.advance(1);
+  for (const _ of [1, 2]) {
+    await assert.rejects(pay(), (error) => {
+      assert.ok(error instanceof IdempotencyError);
+      assert.equal(error.code, 'key-expired');
+      assert.match(error.message, /forget/);
+      return true;
+    });
+  }
+  const [key, second] = server.keys();
+  assert.equal(second, key);
+  assert.equal(server.requests.length, 2);
+  assert.deepEqual(await pending('pay', seen.options), {
+    key, created, uncertain: true, refused: 'key-expired',
+  });
+  const [{ reason, key: told }] = seen.told('entry-refused');
+  assert.deepEqual({ reason, told }, { reason: 'key-expired', told: key });
+
+  await forget('pay', seen.options);
+  assert.equal((await pay()).status, 201);
+  assert.notEqual(server.keys()[2], key);
+});
+
+test('a key that is too old is replaced if nothing was done with it', async (t) => {
+  const server = await serve(t, [{ status: 429 }, {}]);
+  const seen = observed({ maxAttempts: 1 });
   await idempotentFetch('pay', server.url, PAY, seen.options);
-  const [first, second, third] = server.keys();
-  assert.equal(second, first);
-  assert.notEqual(third, first);
-  const [{ reason, uncertain }] = seen.told('entry-ignored');
-  assert.deepEqual({ reason, uncertain }, { reason: 'expired', uncertain: true });
+  seen.advance(23 * HOUR);
+  assert.equal(await pending('pay', seen.options), undefined);
+  await idempotentFetch('pay', server.url, PAY, seen.options);
+  const [first, second] = server.keys();
+  assert.notEqual(second, first);
+  assert.equal(seen.told('entry-ignored').at(-1).key, first);
 });
 
 test('a clock that was set back makes no key last longer', async (t) => {
@@ -163,19 +195,28 @@ test('a clock that was set back makes no key last longer', async (t) => {
   seen.advance(-1000 * HOUR);
   await idempotentFetch('pay', server.url, PAY, seen.options);
   seen.advance(HOUR);
-  await idempotentFetch('pay', server.url, PAY, seen.options);
-  const [first, second, third] = server.keys();
+  await assert.rejects(idempotentFetch('pay', server.url, PAY, seen.options), { code: 'key-expired' });
+  const [first, second] = server.keys();
   assert.equal(second, first);
-  assert.notEqual(third, first);
+  assert.equal(server.requests.length, 2);
 });
 
-test('a corrupted entry is reported and replaced', async (t) => {
-  const server = await serve(t, [{ status: 500 }]);
+test('an entry that cannot be read is not replaced: its key may have been sent', async (t) => {
+  const server = await serve(t, [{}]);
   const seen = observed();
-  seen.entries.set('idempotent-client:pay', '{"format":1,"key":7}');
-  await idempotentFetch('pay', server.url, PAY, seen.options);
-  assert.equal(seen.told('entry-ignored')[0].reason, 'corrupted');
-  assert.equal(seen.stored().key, server.keys()[0]);
+  const damaged = '{"format":1,"key":7}';
+  seen.entries.set('idempotent-client:pay', damaged);
+  const pay = () => idempotentFetch('pay', server.url, PAY, seen.options);
+  await assert.rejects(pay(), { name: 'IdempotencyError', code: 'key-unreadable' });
+  assert.equal(server.requests.length, 0);
+  assert.equal(seen.entries.get('idempotent-client:pay'), damaged);
+  assert.equal(seen.told('entry-refused')[0].reason, 'key-unreadable');
+  const left = await pending('pay', seen.options);
+  assert.deepEqual({ ...left }, {
+    key: undefined, created: undefined, uncertain: true, refused: 'key-unreadable',
+  });
+  await forget('pay', seen.options);
+  assert.equal((await pay()).status, 201);
 });
 
 test("another's newer entry is not removed", async (t) => {
@@ -196,4 +237,21 @@ test('actions have keys of their own', async (t) => {
   await idempotentFetch('pay-2', server.url, PAY, seen.options);
   assert.equal(new Set(server.keys()).size, 2);
   assert.equal(seen.entries.size, 2);
+});
+
+test("a refusal keeps a caller's own key, which may have been sent before", async (t) => {
+  const own = { ...PAY, headers: { 'Idempotency-Key': 'order-1' } };
+  const replay = { headers: { 'Idempotency-Replayed': 'true' } };
+  const server = await serve(t, [lose, { status: 401 }, replay]);
+  const seen = observed({ maxAttempts: 1 });
+  await assert.rejects(idempotentFetch('pay', server.url, own, seen.options));
+  // The browser crashed, and nothing was stored.
+  seen.entries.clear();
+  const refused = await idempotentFetch('pay', server.url, own, seen.options);
+  assert.equal(refused.idempotency.reason, 'refused-but-uncertain');
+  assert.equal(refused.idempotency.keyKept, true);
+  assert.equal(seen.told('key')[1].uncertain, true);
+  assert.equal(seen.stored().uncertain, true);
+  assert.equal((await idempotentFetch('pay', server.url, own, seen.options)).idempotency.replayed, true);
+  assert.equal(seen.entries.size, 0);
 });

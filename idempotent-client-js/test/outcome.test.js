@@ -1,48 +1,43 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 
 import { classify } from '../src/outcome.js';
 
 const clean = { code: undefined, replayed: false, redirected: false };
 
-/** [answer, verdict after a clean start, verdict after an attempt that was left uncertain] */
-const rules = [
-  [{ status: 200 }, 'give-up', 'give-up'],
-  [{ status: 201, replayed: true }, 'give-up', 'give-up'],
-  [{ status: 204 }, 'give-up', 'give-up'],
-  [{ status: 400 }, 'give-up', 'keep'],
-  [{ status: 401 }, 'give-up', 'keep'],
-  [{ status: 402 }, 'give-up', 'keep'],
-  [{ status: 413, code: 'body-too-large' }, 'give-up', 'keep'],
-  [{ status: 422 }, 'give-up', 'keep'],
-  [{ status: 402, replayed: true }, 'give-up', 'give-up'],
-  [{ status: 429, replayed: true }, 'give-up', 'give-up'],
-  [{ status: 303, replayed: true }, 'give-up', 'give-up'],
-  [{ status: 409 }, 'give-up', 'keep'],
-  [{ status: 409, code: 'sold-out' }, 'give-up', 'keep'],
-  [{ status: 409, code: 'in-flight' }, 'retry', 'retry'],
-  [{ status: 409, code: 'outcome-unknown' }, 'keep', 'keep'],
-  [{ status: 409, code: 'response-not-kept' }, 'give-up', 'give-up'],
-  [{ status: 409, code: null }, 'keep', 'keep'],
-  [{ status: 422, code: 'key-reused' }, 'keep', 'keep'],
-  [{ status: 408 }, 'retry', 'retry'],
-  [{ status: 425 }, 'retry', 'retry'],
-  [{ status: 429 }, 'retry', 'retry'],
-  [{ status: 502 }, 'retry', 'retry'],
-  [{ status: 503, code: 'store-full' }, 'retry', 'retry'],
-  [{ status: 504 }, 'retry', 'retry'],
-  [{ status: 500 }, 'keep', 'keep'],
-  [{ status: 501 }, 'keep', 'keep'],
-  [{ status: 500, replayed: true }, 'keep', 'keep'],
-  [{ status: 503, replayed: true }, 'keep', 'keep'],
-  [{ status: 0 }, 'keep', 'keep'],
-  [{ status: 302 }, 'keep', 'keep'],
-  [{ status: 200, redirected: true }, 'keep', 'keep'],
-  [{ status: 401, redirected: true }, 'keep', 'keep'],
+/** What each verdict comes to after a clean start, and after an attempt that was left uncertain. */
+const MEANING = {
+  done: ['give-up', 'give-up'],
+  refused: ['give-up', 'keep'],
+  retry: ['retry', 'retry'],
+  uncertain: ['keep', 'keep'],
+};
+
+/** Answers and verdicts, for clients in all languages. */
+const vectors = JSON.parse(await readFile(new URL('outcomes.json', import.meta.url), 'utf8'));
+
+/** What only this client is told, or reads otherwise. */
+const own = [
+  // A problem document that cannot be read may have any code.
+  { status: 409, code: null, verdict: 'uncertain' },
+  { status: 422, code: null, verdict: 'uncertain' },
+  { status: 409, code: null, replayed: true, verdict: 'uncertain' },
+  // An opaque answer.
+  { status: 0, verdict: 'uncertain' },
+  // It may lead to a page to log in.
+  { status: 303, verdict: 'uncertain' },
+  { status: 303, replayed: true, verdict: 'done' },
+  { status: 200, redirected: true, verdict: 'uncertain' },
+  { status: 401, redirected: true, verdict: 'uncertain' },
+  { status: 201, redirected: true, replayed: true, verdict: 'done' },
+  { status: 402, redirected: true, replayed: true, verdict: 'done' },
+  { status: 500, redirected: true, replayed: true, verdict: 'uncertain' },
 ];
 
-for (const [answer, fresh, later] of rules) {
-  test(`${JSON.stringify(answer)}: ${fresh}, and ${later} after an uncertain attempt`, () => {
+for (const { verdict, ...answer } of [...vectors, ...own]) {
+  test(`${JSON.stringify(answer)}: ${verdict}`, () => {
+    const [fresh, later] = MEANING[verdict];
     assert.equal(classify({ ...clean, ...answer }, false).then, fresh);
     assert.equal(classify({ ...clean, ...answer }, true).then, later);
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { createClient, idempotentFetch } from '../src/index.js';
+import { createClient, idempotentFetch, pending } from '../src/index.js';
 import { observed, PAY } from './support/options.js';
 import { hang, lose, problem, serve } from './support/server.js';
 
@@ -362,4 +362,41 @@ test('a redirected answer is not taken for the outcome', async (t) => {
   assert.equal(await response.text(), 'please log in');
   assert.equal(response.idempotency.reason, 'redirected');
   assert.equal(seen.stored().key, server.keys()[0]);
+});
+
+/** Options of a machine that sleeps for two days between attempts; the time-out's clock stands still. */
+function sleepy(seen) {
+  const { sleep } = seen.options;
+  return {
+    ...seen.options,
+    timeout: Infinity,
+    async sleep(delay, signal) {
+      await sleep(delay, signal);
+      seen.advance(48 * 3_600_000);
+    },
+  };
+}
+
+test('a key that has become too old while the machine slept is not sent again', async (t) => {
+  const server = await serve(t, [lose, {}]);
+  const seen = observed();
+  const options = sleepy(seen);
+  await assert.rejects(idempotentFetch('pay', server.url, PAY, options), {
+    name: 'IdempotencyError', code: 'key-expired',
+  });
+  assert.equal(server.requests.length, 1);
+  assert.equal(seen.told('kept')[0].reason, 'expired');
+  const left = await pending('pay', options);
+  assert.deepEqual([left.key, left.uncertain, left.refused], [server.keys()[0], true, 'key-expired']);
+});
+
+test('a key with which nothing was done before the machine slept is replaced', async (t) => {
+  const server = await serve(t, [{ status: 429 }, {}]);
+  const seen = observed();
+  const response = await idempotentFetch('pay', server.url, PAY, sleepy(seen));
+  assert.equal(response.status, 201);
+  const [first, second] = server.keys();
+  assert.notEqual(second, first);
+  assert.equal(response.idempotency.key, second);
+  assert.equal(seen.entries.size, 0);
 });

@@ -23,6 +23,10 @@ function webStorage(entries = new Map()) {
     getItem: (name) => entries.get(name) ?? null,
     setItem: (name, value) => void entries.set(name, value),
     removeItem: (name) => void entries.delete(name),
+    key: (at) => [...entries.keys()][at] ?? null,
+    get length() {
+      return entries.size;
+    },
   };
 }
 
@@ -104,6 +108,55 @@ test('a key that a store does not delete is not used again in this page', async 
   assert.equal(seen.told('storage-unavailable')[0].during, 'delete');
 });
 
+test("a key that a caller's own store could not read for a moment is not replaced", async (t) => {
+  const server = await serve(t, [lose, { headers: { 'Idempotency-Replayed': 'true' } }]);
+  const entries = new Map();
+  let failing = false;
+  const failure = new Error('locked');
+  const storage = {
+    get: (name) => (failing ? Promise.reject(failure) : entries.get(name)),
+    set: (name, value) => entries.set(name, value),
+    delete: (name) => entries.delete(name),
+  };
+  const seen = observed({ storage, maxAttempts: 1 });
+  const pay = () => idempotentFetch('pay', server.url, PAY, seen.options);
+  await assert.rejects(pay());
+  failing = true;
+  const refused = { name: 'IdempotencyError', code: 'storage-failed', cause: failure };
+  await assert.rejects(pay(), refused);
+  await assert.rejects(pending('pay', seen.options), refused);
+  assert.equal(server.requests.length, 1);
+  assert.equal(seen.told('storage-unavailable')[0].during, 'get');
+  failing = false;
+  assert.equal((await pay()).idempotency.replayed, true);
+  assert.equal(new Set(server.keys()).size, 1);
+});
+
+test('a store that cannot be read after the answer keeps the key, and says so', async (t) => {
+  const entries = new Map();
+  let failing = false;
+  const storage = {
+    get: (name) => (failing ? Promise.reject(new Error('locked')) : entries.get(name)),
+    set: (name, value) => entries.set(name, value),
+    delete: (name) => entries.delete(name),
+  };
+  const server = await serve(t, [
+    (_, response) => {
+      failing = true;
+      response.writeHead(201).end();
+    },
+    {},
+  ]);
+  const seen = observed({ storage });
+  const pay = () => idempotentFetch('pay', server.url, PAY, seen.options);
+  const { idempotency } = await pay();
+  assert.deepEqual([idempotency.reason, idempotency.keyKept], ['done', true]);
+  assert.equal(seen.told('kept')[0].reason, 'done');
+  failing = false;
+  await pay();
+  assert.equal(new Set(server.keys()).size, 1);
+});
+
 test('a store may be asynchronous', async (t) => {
   const entries = new Map();
   const later = (value) => new Promise((resolve) => setImmediate(resolve, value));
@@ -147,4 +200,55 @@ test('forget tells of a store that fails', async () => {
   const seen = observed({ storage: 'session' });
   await forget('nothing', seen.options);
   assert.deepEqual(seen.events.map(({ type }) => type), ['storage-unavailable', 'given-up']);
+});
+
+for (const storage of ['session', 'local']) {
+  test(`what is left of actions that are not called again is removed from "${storage}"`, async (t) => {
+    const HOUR = 3_600_000;
+    const YEAR = 366 * 24 * HOUR;
+    const server = await serve(t, [{}]);
+    const seen = observed({ storage });
+    // The stores of a browser are looked through once an hour, by the tests' clock as well.
+    seen.advance(storage === 'session' ? YEAR : 2 * YEAR);
+    const now = seen.options.now();
+    const left = (age, rest) =>
+      JSON.stringify({ format: 1, key: 'left', created: now - age, uncertain: false, ...rest });
+    const kept = {
+      'idempotent-client:clean': left(22 * HOUR),
+      'idempotent-client:uncertain': left(24 * HOUR, { uncertain: true }),
+      'idempotent-client:damaged': '{}',
+      other: left(24 * HOUR),
+    };
+    const value = webStorage(
+      new Map([
+        ['idempotent-client:old', left(24 * HOUR)],
+        ...Object.entries(kept),
+        ['idempotent-client:finished', left(24 * HOUR, { finished: now - 24 * HOUR })],
+        ['idempotent-client:ancient', left(YEAR, { uncertain: true })],
+      ]),
+    );
+    define(storage === 'session' ? 'sessionStorage' : 'localStorage', { value });
+    await idempotentFetch('pay', server.url, PAY, seen.options);
+    for (let turn = 0; turn < 1000 && value.entries.size > 4; turn += 1) {
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    assert.deepEqual(Object.fromEntries(value.entries), kept);
+  });
+}
+
+test('what is left in memory is removed too', async (t) => {
+  const server = await serve(t, [{ status: 500 }, { status: 429 }, {}, {}]);
+  const seen = observed({ storage: 'memory', maxAttempts: 1 });
+  const pay = (action) => idempotentFetch(action, server.url, PAY, seen.options);
+  const key = async (action) => (await pending(action, { ...seen.options, ttl: Infinity }))?.key;
+  await pay('left-uncertain');
+  await pay('left-clean');
+  assert.ok(await key('left-clean'));
+  seen.advance(24 * 3_600_000);
+  await pay('pay');
+  for (let turn = 0; turn < 1000 && (await key('left-clean')); turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  assert.equal(await key('left-clean'), undefined);
+  assert.equal(await key('left-uncertain'), server.keys()[0]);
 });

@@ -28,7 +28,9 @@ await idempotentFetch('pay', '/payments', {}, { storage: 'cookies' });
 const client = createClient({ storage: store, onEvent: draw });
 await client.fetch('pay', new URL('http://pay.test'), { method: 'POST' });
 await forget('pay');
-const key: string | undefined = (await pending('pay'))?.key;
+const kept = await pending('pay');
+const key: string | undefined = kept?.key;
+const refused: 'key-expired' | 'key-unreadable' | undefined = kept?.refused;
 
 const payments = idempotentAxios(axios.create(), { storage: 'local' });
 const { data, idempotency } = await payments.request<{ id: string }>('pay', { method: 'post' });
@@ -49,4 +51,4 @@ try {
   if (error instanceof IdempotencyError && error.code === 'action-invalid') throw error;
 }
 
-export { attempts, id, idempotency, key, plain };
+export { attempts, id, idempotency, key, plain, refused };

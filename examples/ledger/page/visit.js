@@ -154,6 +154,13 @@ export class Visit {
       attempts: part.events.filter(({ type, tab }) => type === 'sent' && tab !== 2).length,
       tell: (event) => this.#tellOf(run, side, event),
       look: () => this.look(side),
+      stuck: part.stuck,
+      charged: async () => {
+        await this.look(side);
+        const { ledgers } = this.state;
+        if (run !== this.state.run || !ledgers[side]) return undefined;
+        return part.events.some(({ type }) => type === 'charged');
+      },
     };
     return new Checkout(side, setting, (outcome) => this.#finish(run, side, outcome));
   }
@@ -169,13 +176,14 @@ export class Visit {
     if (run !== this.state.run) return;
     await this.look(side);
     const keyed = side === 'protected';
-    const { status, recorded = false } = outcome;
+    const { status, stuck, found = false } = outcome;
     Object.assign(run.sides[side], {
       over: true,
       keyed,
       outcome: outcome.outcome,
       status,
-      recorded,
+      stuck,
+      found,
     });
     this.#change();
   }
@@ -237,8 +245,8 @@ function newCustomer() {
 }
 
 /** Whether it is known how a side ended, so that pressing Pay again would be another order. */
-function certain({ over, outcome, recorded }) {
-  return over && (outcome === 'paid' || outcome === 'refused' || Boolean(recorded));
+function certain({ over, outcome }) {
+  return over && (outcome === 'paid' || outcome === 'refused');
 }
 
 function random() {

@@ -51,6 +51,8 @@ function plainStep(event, charges) {
       return event.keyed
         ? { where: 'browser', text: 'Kept the key, goes on by itself' }
         : { where: 'browser', text: 'Kept nothing, waits to be paid' };
+    case 'looked':
+      return { where: 'browser', ...looked(event.charged) };
     case 'alone':
       return { where: 'browser', text: 'No second tab answered, pays alone' };
     case 'shown':
@@ -58,6 +60,13 @@ function plainStep(event, charges) {
     default:
       return { where: 'browser', text: event.type };
   }
+}
+
+function looked(charged) {
+  if (charged === undefined) return { text: 'The ledger cannot be asked' };
+  return charged
+    ? { text: 'Finds the charge in the ledger, sends nothing', tone: 'good' }
+    : { text: 'Finds no charge in the ledger, pays with a new key' };
 }
 
 function answer({ status, replayed, code }) {
@@ -82,21 +91,19 @@ function lowerFirst(text) {
 /**
  * What a checkout's customer is told, and what is behind it.
  *
- * @param {{ over: boolean, outcome?: string, status?: number, recorded?: boolean, keyed: boolean }} side
+ * @param {{ over: boolean, outcome?: string, status?: number, stuck?: string, found?: boolean, keyed: boolean }} side
  * @param {number | undefined} charges `undefined` if the ledger cannot be asked
  */
 export function said(side, charges) {
   if (!side.over) return 'Paying…';
   if (side.outcome === 'paid') {
+    if (side.found) {
+      return 'The customer was told: paid. The charge was found in the ledger, and nothing was paid again.';
+    }
     const excess = charges > 1 ? ` ${dollars((charges - 1) * PRICE)} too much.` : '';
     return `The customer was told: paid.${excess}`;
   }
-  if (side.recorded) {
-    return (
-      `The customer was told: failed. The server recorded its ${side.status} and repeats it, so ` +
-      'the key is kept and no retry can charge again.'
-    );
-  }
+  if (side.stuck) return `${stuck(side)} Try again looks at the ledger before anything is paid.`;
   if (side.outcome === 'refused') return `The customer was told: refused, with a ${side.status}.`;
   const reason = side.status
     ? `The server answered ${side.status}.`
@@ -104,4 +111,22 @@ export function said(side, charges) {
   return side.keyed
     ? `${reason} The key is kept: press Pay to go on with the same payment.`
     : `${reason} Whether it was paid is not known: press Pay to pay again.`;
+}
+
+/** Why the key will never clear up what happened. */
+function stuck({ stuck, status }) {
+  switch (stuck) {
+    case 'key-expired':
+      return (
+        'Whether it was paid is not known. The key is too old to be sent again, since the server ' +
+        'may have forgotten it.'
+      );
+    case 'key-unreadable':
+      return 'Whether it was paid is not known. What the browser stored of the key cannot be read.';
+    default:
+      return (
+        `The customer was told: failed. The server recorded its ${status} and repeats it, so the ` +
+        'key is kept and no retry can charge again.'
+      );
+  }
 }

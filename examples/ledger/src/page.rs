@@ -89,6 +89,7 @@ pub const PAGE: &[Asset] = &[
     asset!("/idempotent-client/run.js", JAVASCRIPT, client "run.js"),
     asset!("/idempotent-client/start.js", JAVASCRIPT, client "start.js"),
     asset!("/idempotent-client/storage.js", JAVASCRIPT, client "storage.js"),
+    asset!("/idempotent-client/sweep.js", JAVASCRIPT, client "sweep.js"),
     asset!("/idempotent-client/time.js", JAVASCRIPT, client "time.js"),
 ];
 

@@ -66,6 +66,11 @@ export class Demonstration {
     await this.page.getByRole('button', { name: /^(Pay|Try again)/ }).click();
   }
 
+  async tryAgain() {
+    await this.page.getByRole('button', { name: 'Try again', exact: true }).click();
+    await this.settled();
+  }
+
   /** Until both checkouts have come to their end. */
   async settled() {
     await this.page.waitForFunction(

@@ -171,6 +171,40 @@ for (const [name, variable] of [
       await page.close();
     });
 
+    for (const [what, reached, spoil, words, step] of [
+      ['is too old', 1, age, /too old to be sent again/, 'Finds the charge in the ledger, sends nothing'],
+      ['cannot be read', 0, damage, /cannot be read/, 'Finds no charge in the ledger, pays with a new key'],
+    ]) {
+      test(`a key that ${what} is not sent, and the ledger is asked`, async () => {
+        const page = await open({ asked: /net::ERR_CONNECTION_RESET/ });
+        const payments = (url) => url.pathname === '/payments';
+        let sent = 0;
+        await page.page.route(payments, (route) => {
+          if (route.request().method() !== 'POST') return route.continue();
+          sent += 1;
+          return sent <= reached ? route.continue() : route.abort('connectionreset');
+        });
+        await page.break('Lose the response');
+        assert.match(await page.said('protected'), /does not answer\. The key is kept/);
+        await page.page.unroute(payments);
+        await page.page.evaluate(spoil);
+        const attempts = () => page.sent.filter(({ side }) => side === 'protected').length;
+        const before = attempts();
+        await page.tryAgain();
+        assert.equal(attempts(), before);
+        assert.match(await page.said('protected'), words);
+        assert.match(await page.said('protected'), /is not known\. .* looks at the ledger/);
+        await page.tryAgain();
+        assert.equal(attempts(), before + 1 - reached);
+        assert.ok((await page.steps('protected')).includes(step));
+        await page.assertCharged(application, { protected: 1, unprotected: 2 });
+        assert.match(await page.said('protected'), /^The customer was told: paid\./);
+        assert.equal(page.keys().size, 2 - reached);
+        assert.ok(await page.page.getByRole('button', { name: 'Pay $49.00' }).isVisible());
+        await page.close();
+      });
+    }
+
     test('the server is gone, and comes back', async () => {
       const store = `sqlite:${join(scratch.folder, name)}.db`;
       const first = await startApplication(binary, store);
@@ -195,6 +229,22 @@ for (const [name, variable] of [
       await page.close();
     });
   });
+}
+
+/** Runs in the page: the key was made two days ago. */
+function age() {
+  for (const name of Object.keys(sessionStorage)) {
+    if (!name.startsWith('idempotent-client:')) continue;
+    const entry = JSON.parse(sessionStorage.getItem(name));
+    sessionStorage.setItem(name, JSON.stringify({ ...entry, created: entry.created - 172_800_000 }));
+  }
+}
+
+/** Runs in the page. */
+function damage() {
+  for (const name of Object.keys(sessionStorage)) {
+    if (name.startsWith('idempotent-client:')) sessionStorage.setItem(name, '{}');
+  }
 }
 
 /** Runs in the page. */

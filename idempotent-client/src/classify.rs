@@ -33,14 +33,14 @@ pub enum Verdict {
 ///
 /// | answer | verdict |
 /// |---|---|
-/// | 2xx, 303, 409 `response-not-kept` | `Done` |
+/// | 2xx, 409 `response-not-kept` | `Done` |
 /// | any other with `Idempotency-Replayed: true`, below 500 | `Done` |
 /// | a 5xx with `Idempotency-Replayed: true`: recorded, and will not change | `Uncertain` |
 /// | 422 `key-reused`, 409 `outcome-unknown`, replayed or not | `Uncertain` |
 /// | 409 `in-flight`, 408, 425, 429, 502, 503, 504 | `Retry` |
 /// | 409 without a known `code`, which other servers send for `in-flight` | `Uncertain` |
 /// | any other 4xx | `Refused` |
-/// | any other: 500, a redirection that was not followed, … | `Uncertain` |
+/// | any other: 500, a redirection that was not followed (it may lead to a login page), … | `Uncertain` |
 ///
 /// `code` is the member of that name of a problem document (RFC 9457). The body of no other answer
 /// than a 409 or 422 is looked at, so `&[]` does for the others. The body must have been decoded.
@@ -78,7 +78,7 @@ fn classify_at(status: StatusCode, headers: &HeaderMap, body: &[u8], now: System
         after: retry_after(headers, now),
     };
     match (status.as_u16(), code(status, body)) {
-        (200..=299 | 303, _) | (409, Some(Code::ResponseNotKept)) => Verdict::Done,
+        (200..=299, _) | (409, Some(Code::ResponseNotKept)) => Verdict::Done,
         (_, Some(Code::KeyReused | Code::OutcomeUnknown)) => Verdict::Uncertain,
         // A gateway recorded what another server told it; the gateway's record will not change.
         (409, Some(Code::InFlight)) if is_replay => Verdict::Uncertain,
@@ -188,13 +188,13 @@ mod tests {
 
     #[test]
     fn what_a_handler_answers() {
-        for status in [200, 201, 202, 204, 303] {
+        for status in [200, 201, 202, 204] {
             assert_eq!(verdict(status, &[], ""), Verdict::Done, "{status}");
         }
         for status in [400, 401, 402, 403, 404, 410, 413, 415, 422, 451] {
             assert_eq!(verdict(status, &[], ""), Verdict::Refused, "{status}");
         }
-        for status in [301, 302, 307, 308] {
+        for status in [301, 302, 303, 307, 308] {
             assert_eq!(verdict(status, &[], ""), Verdict::Uncertain, "{status}");
         }
     }

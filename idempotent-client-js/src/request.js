@@ -25,7 +25,9 @@ export function repeatable(url, init) {
   if (typeof url !== 'string' && !(url instanceof URL)) {
     throw new IdempotencyError(
       'request-invalid',
-      'the URL must be a string or a URL: the body of a Request can be sent only once',
+      /** @type {unknown} */ (url) instanceof Request
+        ? 'the URL must be a string or a URL: the body of a Request can be sent only once'
+        : 'the URL must be a string or a URL, after the name of the action: (action, url, init)',
     );
   }
   const { headers, body, signal: _, ...rest } = init;

@@ -287,6 +287,8 @@ test('what cannot be sent again, or cannot carry a key, is refused before anythi
   await refused('method-safe', { method: 'head' });
   await refused('request-invalid', { ...PAY, mode: 'no-cors' });
   await refused('request-invalid', PAY, new Request(server.url, PAY));
+  // As `fetch` is called.
+  await assert.rejects(idempotentFetch(server.url, /** @type {any} */ (PAY)), /name of the action/);
   await refused('key-invalid', { ...PAY, headers: { 'Idempotency-Key': 'two words' } });
   await refused('action-invalid', PAY, server.url, '');
   await refused('action-invalid', PAY, server.url, 7);

@@ -258,6 +258,8 @@ impl Keeper {
                     Order::Finish(told) => {
                         signal(child, Signal::TERM);
                         let finished = timeout(GRACE, child.wait()).await;
+                        // Before anybody is told, who would take it for the next one.
+                        self.serving.send_replace(false);
                         let _ = told.send(matches!(finished, Ok(Ok(status)) if status.success()));
                         let _ = child.kill().await;
                         return Some(End::Finished);

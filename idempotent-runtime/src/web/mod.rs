@@ -7,7 +7,7 @@ pub(crate) mod axum;
 mod head;
 pub(crate) mod respond;
 
-use std::{fmt, fmt::Display, future::Future, sync::Arc};
+use std::{fmt, fmt::Display, future::Future, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -44,13 +44,33 @@ pub trait Recordable: sealed::Recordable {}
 impl<R: sealed::Recordable> Recordable for R {}
 
 pub(crate) mod sealed {
-    use super::{Future, StoredResponse};
+    use super::{Future, Pin, StoredResponse};
 
     pub trait Recordable: Sized {
         fn status(&self) -> u16;
 
         /// Gives the response back whole, with what is recorded of it.
-        fn record(self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)>;
+        fn record(
+            self,
+            max_response: u64,
+        ) -> Recording<Self, impl Future<Output = (Self, StoredResponse)>>;
+    }
+
+    /// A response that is being recorded.
+    pub enum Recording<R, F> {
+        /// Its body was there, as most are.
+        Done(R, StoredResponse),
+        /// Its body is still to come. In a box, so that the others need no room for it.
+        Reading(Pin<Box<F>>),
+    }
+
+    impl<R, F: Future<Output = (R, StoredResponse)>> Recording<R, F> {
+        pub(crate) async fn whole(self) -> (R, StoredResponse) {
+            match self {
+                Self::Done(response, stored) => (response, stored),
+                Self::Reading(reading) => reading.await,
+            }
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl MemoryStore {
     }
 
     /// [`Store::complete`], without a future.
-    pub(crate) fn complete_now(&self, claim: &Claim, response: &StoredResponse) -> Completion {
+    pub(crate) fn complete_now(&self, claim: &Claim, response: StoredResponse) -> Completion {
         let now = self.0.clock.now();
         let mut shard = self.0.shard(&claim.id);
         shard.complete(claim, response, now, &self.0.budget)
@@ -182,7 +182,7 @@ impl Store for MemoryStore {
         claim: &Claim,
         response: &StoredResponse,
     ) -> Result<Completion, StoreError> {
-        Ok(self.complete_now(claim, response))
+        Ok(self.complete_now(claim, response.clone()))
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {

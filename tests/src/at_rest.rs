@@ -56,6 +56,48 @@ impl AtRest {
         }
     }
 
+    /// The number that says whether it is a claim or a record.
+    pub async fn state(&mut self) -> i64 {
+        let id = &self.id.as_bytes()[..];
+        let select = "SELECT CAST(state AS BIGINT) FROM idempotency_records WHERE id = $1";
+        match &mut self.lies_in {
+            LiesIn::Sqlite(connection) => {
+                let read = sqlx::query_scalar(select).bind(id);
+                read.fetch_one(connection).await.unwrap()
+            }
+            LiesIn::Postgres(connection) => {
+                let read = sqlx::query_scalar(select).bind(id);
+                read.fetch_one(connection).await.unwrap()
+            }
+            LiesIn::Redis(_) => self.read("value").await[1].into(),
+        }
+    }
+
+    /// Puts another number in its place. Says whether the store takes it.
+    pub async fn set_state(&mut self, state: i64) -> bool {
+        let id = self.id;
+        let id = &id.as_bytes()[..];
+        let update = "UPDATE idempotency_records SET state = $1 WHERE id = $2";
+        match &mut self.lies_in {
+            LiesIn::Sqlite(connection) => {
+                let written = sqlx::query(update).bind(state).bind(id);
+                written.execute(connection).await.is_ok()
+            }
+            LiesIn::Postgres(connection) => {
+                let written = sqlx::query(update).bind(state).bind(id);
+                written.execute(connection).await.is_ok()
+            }
+            LiesIn::Redis(_) => {
+                let Ok(state) = u8::try_from(state) else {
+                    return false;
+                };
+                let mut value = self.read("value").await;
+                value[1] = state;
+                self.write("value", &value).await
+            }
+        }
+    }
+
     /// A part's bytes.
     pub async fn read(&mut self, part: &str) -> Vec<u8> {
         let id = &self.id.as_bytes()[..];

@@ -51,6 +51,11 @@ impl Connection {
         self.answer().await
     }
 
+    /// Whether something was answered that is not read yet.
+    pub(crate) fn is_answered(&mut self) -> bool {
+        self.stream.try_read_buf(&mut self.read).is_ok()
+    }
+
     async fn read_answer(&mut self) -> io::Result<Answer> {
         loop {
             if let Some((mut answer, head, length)) = parse(&self.read)? {

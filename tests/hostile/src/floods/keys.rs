@@ -10,7 +10,7 @@ use tokio::{
 use super::{Scale, Told};
 use crate::{
     Failure,
-    http::{Connection, post},
+    http::{Answer, Connection, post},
     process::Server,
     server::FLOODS,
 };
@@ -120,36 +120,48 @@ struct Client {
 impl Client {
     /// The responses of handlers that it was given.
     async fn ask(mut self, again: bool) -> io::Result<Vec<Vec<u8>>> {
-        let sent = async {
-            let _place = self.connecting.acquire().await.map_err(io::Error::other)?;
-            let mut connection = Connection::open(self.address).await?;
-            connection.send(&self.request).await?;
-            Ok::<_, io::Error>(connection)
-        };
-        let sent = sent.await;
+        let mut connection = self.connect().await;
+        if let Ok(connection) = &mut connection {
+            let _ = connection.send(&self.request).await;
+        }
         // Also one that has failed: the others would wait for it.
         self.all_sent.wait().await;
-        let mut connection = sent?;
+        let mut connection = connection?;
         let mut bodies = Vec::new();
-        let answer = connection.answer().await?;
+        let answer = match connection.answer().await {
+            Ok(answer) => answer,
+            // It was closed for having been idle, or for being one too many.
+            Err(_) => self.ask_anew(&mut connection).await?,
+        };
         self.told.note(Ok(&answer));
         if answer.status == 201 {
             bodies.push(answer.body);
         }
         if again {
-            // Open, or on the way there: until it is, the answer is that it is running.
             let _ = self.opening.wait_for(|is_open| *is_open).await;
+            // The gate is open, but the handler may still be on its way out.
             loop {
-                let answer = connection.ask(&self.request).await?;
+                let answer = match connection.ask(&self.request).await {
+                    Ok(answer) => answer,
+                    Err(_) => self.ask_anew(&mut connection).await?,
+                };
+                self.told.note(Ok(&answer));
                 if answer.status == 201 {
-                    self.told.note(Ok(&answer));
                     bodies.push(answer.body);
                     break;
                 }
-                self.told.note(Ok(&answer));
-                tokio::task::yield_now().await;
             }
         }
         Ok(bodies)
+    }
+
+    async fn connect(&self) -> io::Result<Connection> {
+        let _place = self.connecting.acquire().await.map_err(io::Error::other)?;
+        Connection::open(self.address).await
+    }
+
+    async fn ask_anew(&self, connection: &mut Connection) -> io::Result<Answer> {
+        *connection = self.connect().await?;
+        connection.ask(&self.request).await
     }
 }

@@ -78,10 +78,10 @@ impl Flood {
     pub(crate) const fn scale(self, short: bool) -> Scale {
         let (connections, requests) = match self {
             Self::SlowBodies => (1_000, 1_000),
-            Self::EndlessBodies => (100, 2_000),
-            Self::HugeBodies => (100, 5_000),
-            Self::Headers => (200, 4_000),
-            Self::LongKeys => (100, 20_000),
+            Self::EndlessBodies => (100, 400),
+            Self::HugeBodies => (100, 2_000),
+            Self::Headers => (100, 800),
+            Self::LongKeys => (100, 5_000),
             Self::ManyKeys => (100, 100_000),
             Self::OneKey | Self::ManyRunning => (10_000, 10_000),
             Self::OneKeyWaiting => (3_000, 3_000),
@@ -141,7 +141,10 @@ impl Flood {
                 let kinds = &["400 key-invalid", "400", "408", "414", "431", "closed"];
                 (kinds, 0)
             }
-            Self::LongKeys => (&["201", "201 replay", "400 key-invalid"], told.of("201")),
+            Self::LongKeys => {
+                let kinds = &["201", "201 replay", "400 key-invalid", "409 in-flight"];
+                (kinds, told.of("201"))
+            }
             Self::OneKey | Self::OneKeyWaiting => (&["201", "201 replay", "409 in-flight"], 1),
             Self::ManyKeys | Self::ManyRunning => (&["201", "503 store-full"], told.of("201")),
         };

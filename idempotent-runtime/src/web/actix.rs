@@ -264,7 +264,7 @@ pub(crate) fn problem(rendered: RenderedProblem) -> HttpResponse {
     let status = StatusCode::from_u16(rendered.status).unwrap_or_default();
     let mut response = HttpResponse::new(status).set_body(BoxBody::new(rendered.body));
     for (name, value) in rendered.headers {
-        // Only a documentation address that is no header value fails, and is left out.
+        // None fails: what is not made here was a header's value before it was recorded.
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             response
                 .headers_mut()

@@ -44,6 +44,11 @@ const SHARDS: usize = 256;
 /// With the default `max_response` of 1 MiB the default budget lets about 500 handlers run at the
 /// same time. A smaller `max_response` lets more.
 ///
+/// There is no budget for each caller: one who sends many keys can fill the store for all, whose new
+/// keys are then refused until records expire. (What is recorded is replayed all the same.) Make
+/// room for what may be recorded within a `ttl`, at the length of a response and 256 bytes each,
+/// and limit rates before the handler.
+///
 /// Cloning gives another handle on the same store.
 ///
 /// ```

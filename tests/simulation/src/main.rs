@@ -4,7 +4,7 @@ use std::{
     process::ExitCode,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Instant,
 };
@@ -17,7 +17,8 @@ usage: idempotent-simulation [OPTION …]
   --seeds N     how many seeds (1000)
   --from N      the first of them (1)
   --mode NAME   commit-in, refuse, rerun, calm or memory; by the seed unless given
-  --seed N      one seed, and what happens in it";
+  --seed N      one seed, and what happens in it
+  --stop        end at the first seed that breaks a promise";
 
 /// How many seeds that break a promise are printed.
 const SHOWN: usize = 5;
@@ -28,6 +29,7 @@ struct Options {
     count: u64,
     mode: Option<Mode>,
     replays: bool,
+    stops: bool,
 }
 
 fn main() -> ExitCode {
@@ -79,16 +81,20 @@ fn run(options: &Options) -> ExitCode {
     let next = AtomicU64::new(options.first);
     let end = options.first + options.count;
     let reports = Mutex::new(Vec::new());
+    let is_over = AtomicBool::new(false);
     let threads = std::thread::available_parallelism().map_or(1, Into::into);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
+                    if seed >= end || is_over.load(Ordering::Relaxed) {
                         return;
                     }
                     let report = simulate(seed, mode_of(options, seed), false);
+                    if options.stops && !report.is_kept() {
+                        is_over.store(true, Ordering::Relaxed);
+                    }
                     reports.lock().expect("nothing panics with it").push(report);
                 }
             });
@@ -113,6 +119,9 @@ fn run(options: &Options) -> ExitCode {
             .iter()
             .filter(|report| report.mode == mode)
             .collect();
+        if its.is_empty() {
+            continue;
+        }
         let mut all = Verdict::default();
         let mut simulated = 0;
         for report in &its {
@@ -165,10 +174,15 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
         count: 1000,
         mode: None,
         replays: false,
+        stops: false,
     };
     while let Some(name) = arguments.next() {
         if name == "--help" || name == "-h" {
             return Ok(None);
+        }
+        if name == "--stop" {
+            options.stops = true;
+            continue;
         }
         let value = arguments.next().ok_or(format!("{name} has no value"))?;
         let number = || {

@@ -75,8 +75,8 @@ impl SimulatedStore {
             _ if is_cut_off => (there, back, Fate::NotSent),
             0..5 => (there, late / 4, Fate::AnswerLost),
             5..9 => (there, back, Fate::NotSent),
-            9..12 if mode.loses_servers() => (there, late, Fate::Answered),
-            12..15 if mode.loses_servers() => (late, back, Fate::Answered),
+            9..12 => (there, late, Fate::Answered),
+            12..15 => (late, back, Fate::Answered),
             _ => (there, back, Fate::Answered),
         }
     }

@@ -82,16 +82,9 @@ pub fn configurations(size: Size) -> Vec<Configuration> {
         refusals: 1,
         expiries: 0,
     };
-    let (requests, faults) = match size {
-        Size::Small => (3, faults),
-        Size::Large => (
-            4,
-            Faults {
-                losses: 2,
-                lapses: 2,
-                ..faults
-            },
-        ),
+    let requests = match size {
+        Size::Small => 3,
+        Size::Large => 4,
     };
     let base = Configuration {
         name: "commit-in, rerun",

@@ -2,87 +2,124 @@
 
 use std::{process::ExitCode, time::Instant};
 
-use idempotent_model::{Protocol, Size, configurations};
-use stateright::{Checker, Model};
+use idempotent_model::{Configuration, Protocol, Size, configurations};
+use stateright::{Checker, Expectation, Model};
 
 const USAGE: &str = "\
 usage: idempotent-model [--large] [--only NAME]
 
-  --large      more requests and faults: minutes, and gigabytes of memory
+  --large      one request more: minutes, and gigabytes of memory
   --only NAME  the configurations whose name has this in it";
 
+struct Options {
+    size: Size,
+    only: String,
+}
+
 fn main() -> ExitCode {
-    let mut size = Size::Small;
-    let mut only = String::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(argument) = arguments.next() {
-        match (&*argument, &*argument == "--only") {
-            ("--large", _) => size = Size::Large,
-            (_, true) => only = arguments.next().unwrap_or_default(),
-            ("--help" | "-h", _) => {
-                println!("{USAGE}");
-                return ExitCode::SUCCESS;
-            }
-            _ => {
-                eprintln!("model: {argument} is not known\n\n{USAGE}");
-                return ExitCode::from(2);
-            }
+    let options = match options(std::env::args().skip(1)) {
+        Ok(Some(options)) => options,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
         }
-    }
+        Err(mistake) => {
+            eprintln!("model: {mistake}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    let start = Instant::now();
     println!(
         "{:36}{:>12}{:>12}{:>7}{:>9}",
         "configuration", "states", "unique", "depth", "seconds"
     );
-    let threads = std::thread::available_parallelism().map_or(1, Into::into);
-    let mut is_kept = true;
-    let (mut states, mut unique) = (0, 0);
-    let start = Instant::now();
-    for configuration in configurations(size) {
-        if !configuration.name.contains(&only) {
-            continue;
-        }
-        let name = configuration.name;
-        let began = Instant::now();
-        let checker = Protocol::new(configuration)
-            .checker()
-            .threads(threads)
-            .spawn_bfs()
-            .join();
-        states += checker.state_count();
-        unique += checker.unique_state_count();
-        println!(
-            "{name:36}{:>12}{:>12}{:>7}{:>9.1}",
-            checker.state_count(),
-            checker.unique_state_count(),
-            checker.max_depth(),
-            began.elapsed().as_secs_f64()
-        );
-        for property in checker.model().properties() {
-            let expectation = &property.expectation;
-            let discovery = checker.discovery(property.name);
-            match (expectation, discovery) {
-                (stateright::Expectation::Sometimes, None) => {
-                    is_kept = false;
-                    println!("  NEVER: {}", property.name);
-                }
-                (stateright::Expectation::Sometimes, Some(_)) | (_, None) => {}
-                (_, Some(path)) => {
-                    is_kept = false;
-                    println!("  BROKEN: {}\n{path}", property.name);
-                    println!("  {:?}", path.last_state());
-                }
-            }
-        }
+    let chosen = configurations(options.size)
+        .into_iter()
+        .filter(|configuration| configuration.name.contains(&options.only));
+    let mut all = Seen::default();
+    for configuration in chosen {
+        let seen = check(configuration);
+        all.states += seen.states;
+        all.unique += seen.unique;
+        all.broken += seen.broken;
     }
     println!(
-        "{:36}{states:>12}{unique:>12}{:>7}{:>9.1}",
+        "{:36}{:>12}{:>12}{:>7}{:>9.1}",
         "all",
+        all.states,
+        all.unique,
         "",
         start.elapsed().as_secs_f64()
     );
-    if is_kept {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    match (all.states, all.broken) {
+        (0, _) => {
+            eprintln!("model: no configuration has {} in its name", options.only);
+            ExitCode::from(2)
+        }
+        (_, 0) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     }
+}
+
+/// What was looked at, and how many properties do not hold.
+#[derive(Default)]
+struct Seen {
+    states: usize,
+    unique: usize,
+    broken: usize,
+}
+
+/// Checks one configuration, and prints what comes of it.
+fn check(configuration: Configuration) -> Seen {
+    let start = Instant::now();
+    let name = configuration.name;
+    let threads = std::thread::available_parallelism().map_or(1, Into::into);
+    let checker = Protocol::new(configuration)
+        .checker()
+        .threads(threads)
+        .spawn_bfs()
+        .join();
+    let mut seen = Seen {
+        states: checker.state_count(),
+        unique: checker.unique_state_count(),
+        broken: 0,
+    };
+    println!(
+        "{name:36}{:>12}{:>12}{:>7}{:>9.1}",
+        seen.states,
+        seen.unique,
+        checker.max_depth(),
+        start.elapsed().as_secs_f64()
+    );
+    for property in checker.model().properties() {
+        match (property.expectation, checker.discovery(property.name)) {
+            (Expectation::Sometimes, None) => {
+                seen.broken += 1;
+                println!("  NEVER: {}", property.name);
+            }
+            (Expectation::Sometimes, Some(_)) | (_, None) => {}
+            (_, Some(path)) => {
+                seen.broken += 1;
+                println!("  BROKEN: {}\n{path}", property.name);
+                println!("{:?}", path.last_state());
+            }
+        }
+    }
+    seen
+}
+
+fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options>, String> {
+    let mut options = Options {
+        size: Size::Small,
+        only: String::new(),
+    };
+    while let Some(name) = arguments.next() {
+        match &*name {
+            "--help" | "-h" => return Ok(None),
+            "--large" => options.size = Size::Large,
+            "--only" => options.only = arguments.next().ok_or("--only has no value")?,
+            _ => return Err(format!("{name} is not known")),
+        }
+    }
+    Ok(Some(options))
 }

@@ -1,6 +1,7 @@
 //! Simulates seeds, and prints what came of them.
 
 use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     process::ExitCode,
     sync::{
         Mutex,
@@ -142,11 +143,16 @@ fn run(options: &Options) -> ExitCode {
         );
     }
     let broken: Vec<_> = reports.iter().filter(|report| !report.is_kept()).collect();
+    let mut trace = DefaultHasher::new();
+    for report in &reports {
+        report.trace.hash(&mut trace);
+    }
     println!(
-        "{} seeds in {:.1} s, {} of them broken",
+        "{} seeds in {:.1} s, {} of them broken (trace {:016x})",
         reports.len(),
         start.elapsed().as_secs_f64(),
-        broken.len()
+        broken.len(),
+        trace.finish()
     );
     for report in broken.iter().take(SHOWN) {
         println!("BROKEN: {}", line(report));

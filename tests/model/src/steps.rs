@@ -76,74 +76,69 @@ const FATES: [Fate; 3] = [Fate::Answered, Fate::AnswerLost, Fate::NotSent];
 
 /// All that can happen.
 pub(crate) fn possible(configuration: &Configuration, state: &State, steps: &mut Vec<Step>) {
-    let faults = &state.faults;
-    let fates = if faults.losses > 0 { 3 } else { 1 };
+    let has_requests_left = state.requests.len() < configuration.requests;
     for (index, client) in state.clients.iter().enumerate() {
         match client.doing {
-            Doing::Trying { after } => {
-                let is_in_the_way = |run| matches!(state.slot, Slot::Running { owner, is_over: false, .. } if owner == run);
-                if state.requests.len() < configuration.requests
-                    && !after.is_some_and(is_in_the_way)
-                {
-                    steps.push(Step::Send(index));
-                }
-            }
-            Doing::Settled if state.requests.len() < configuration.requests => {
+            Doing::Trying { after: Some(run) } if state.slot.is_claimed_by(run) => {}
+            Doing::Trying { .. } | Doing::Settled if has_requests_left => {
                 steps.push(Step::Send(index));
             }
-            Doing::Sent(_) if faults.hang_ups > 0 => steps.push(Step::HangUp(index)),
-            Doing::Sent(_) | Doing::Settled => {}
+            Doing::Sent(_) if state.faults.hang_ups > 0 => steps.push(Step::HangUp(index)),
+            Doing::Trying { .. } | Doing::Settled | Doing::Sent(_) => {}
         }
     }
-    for (index, request) in state.requests.iter().enumerate() {
-        let fates = FATES.iter().take(fates).copied();
-        match request.phase {
-            Phase::Claiming { .. } | Phase::Completing { .. } | Phase::Releasing { .. } => {
-                steps.extend(fates.clone().map(|fate| Step::Verb(index, fate)));
-            }
-            Phase::Granted | Phase::Denied { .. } => steps.push(Step::Answer(index)),
-            Phase::Waiting { run } => {
-                let is_running = matches!(state.slot, Slot::Running { owner, is_over: false, .. } if owner == run);
-                steps.push(Step::AskAgain(index, !is_running));
-            }
-            Phase::Running => {
-                match configuration.effect {
-                    Effect::Plain => steps.push(Step::Handle(index, Deed::Pay, Fate::Answered)),
-                    Effect::CommitIn => {
-                        steps.extend(
-                            fates
-                                .clone()
-                                .map(|fate| Step::Handle(index, Deed::Pay, fate)),
-                        );
-                    }
-                }
-                if faults.refusals > 0 {
-                    steps.push(Step::Handle(index, Deed::Refuse, Fate::Answered));
-                    if configuration.effect == Effect::Plain {
-                        steps.push(Step::Handle(index, Deed::Panic, Fate::Answered));
-                    }
-                }
-            }
-            Phase::Over | Phase::Crashed => {}
-        }
-        if request.later.is_some() {
-            steps.extend(fates.map(|fate| Step::Background(index, fate)));
-        }
-        if request.is_run() || matches!(request.later, Some(Later::Complete(_))) {
-            steps.push(Step::Renew(index));
-        }
-        if request.is_alive() && faults.crashes > 0 {
-            steps.push(Step::Crash(index));
-        }
+    for index in 0..state.requests.len() {
+        possible_for(index, configuration, state, steps);
     }
     match state.slot {
         Slot::Running {
             owner: run,
             is_over: false,
             ..
-        } if faults.lapses > 0 || !is_at_work(state, run) => steps.push(Step::LeaseEnds),
-        Slot::Done { .. } if faults.expiries > 0 => steps.push(Step::Expire),
+        } if state.faults.lapses > 0 || !is_at_work(state, run) => steps.push(Step::LeaseEnds),
+        Slot::Done { .. } if state.faults.expiries > 0 => steps.push(Step::Expire),
         _ => {}
+    }
+}
+
+/// All that can happen to a request.
+fn possible_for(index: usize, configuration: &Configuration, state: &State, steps: &mut Vec<Step>) {
+    let State { faults, slot, .. } = state;
+    let request = &state.requests[index];
+    let fates = if faults.losses > 0 {
+        &FATES[..]
+    } else {
+        &FATES[..1]
+    }
+    .iter()
+    .copied();
+    match request.phase {
+        Phase::Claiming { .. } | Phase::Completing { .. } | Phase::Releasing { .. } => {
+            steps.extend(fates.clone().map(|fate| Step::Verb(index, fate)));
+        }
+        Phase::Granted | Phase::Denied { .. } => steps.push(Step::Answer(index)),
+        Phase::Waiting { run } => steps.push(Step::AskAgain(index, !slot.is_claimed_by(run))),
+        Phase::Running => {
+            let is_plain = configuration.effect == Effect::Plain;
+            let paying = fates.clone().take(if is_plain { 1 } else { FATES.len() });
+            steps.extend(paying.map(|fate| Step::Handle(index, Deed::Pay, fate)));
+            if faults.refusals > 0 {
+                steps.push(Step::Handle(index, Deed::Refuse, Fate::Answered));
+            }
+            if faults.refusals > 0 && is_plain {
+                steps.push(Step::Handle(index, Deed::Panic, Fate::Answered));
+            }
+        }
+        Phase::Over | Phase::Crashed => {}
+    }
+    if request.later.is_some() {
+        steps.extend(fates.map(|fate| Step::Background(index, fate)));
+    }
+    if request.is_run() || matches!(request.later, Some(Later::Complete(_))) {
+        steps.push(Step::Renew(index));
+    }
+    if request.is_alive() && faults.crashes > 0 {
+        steps.push(Step::Crash(index));
     }
 }
 

@@ -113,6 +113,11 @@ impl Slot {
         }
     }
 
+    /// Whether this owner's claim is believed.
+    pub(crate) fn is_claimed_by(self, run: Owner) -> bool {
+        matches!(self, Self::Running { owner, is_over: false, .. } if owner == run)
+    }
+
     /// Whether the claim is as good as absent.
     fn is_expired(self) -> bool {
         matches!(

@@ -3,17 +3,19 @@
 use std::{process::ExitCode, time::Instant};
 
 use idempotent_model::{Configuration, Protocol, Size, configurations};
-use stateright::{Checker, Expectation, Model};
+use stateright::{Checker, Expectation, HasDiscoveries, Model};
 
 const USAGE: &str = "\
 usage: idempotent-model [--large] [--only NAME]
 
   --large      one request more: minutes, and gigabytes of memory
-  --only NAME  the configurations whose name has this in it";
+  --only NAME  the configurations whose name has this in it
+  --stop       end at the first configuration in which something does not hold";
 
 struct Options {
     size: Size,
     only: String,
+    stops: bool,
 }
 
 fn main() -> ExitCode {
@@ -42,6 +44,9 @@ fn main() -> ExitCode {
         all.states += seen.states;
         all.unique += seen.unique;
         all.broken += seen.broken;
+        if options.stops && all.broken > 0 {
+            break;
+        }
     }
     println!(
         "{:36}{:>12}{:>12}{:>7}{:>9.1}",
@@ -77,6 +82,7 @@ fn check(configuration: Configuration) -> Seen {
     let checker = Protocol::new(configuration)
         .checker()
         .threads(threads)
+        .finish_when(HasDiscoveries::AnyFailures)
         .spawn_bfs()
         .join();
     let mut seen = Seen {
@@ -92,16 +98,22 @@ fn check(configuration: Configuration) -> Seen {
         start.elapsed().as_secs_f64()
     );
     for property in checker.model().properties() {
-        match (property.expectation, checker.discovery(property.name)) {
-            (Expectation::Sometimes, None) => {
+        if let (Expectation::Always, Some(path)) =
+            (property.expectation, checker.discovery(property.name))
+        {
+            seen.broken += 1;
+            println!("  BROKEN: {}\n{path}", property.name);
+            println!("{:?}", path.last_state());
+        }
+    }
+    // What is broken ends the search, and not everything is seen then.
+    if seen.broken == 0 {
+        for property in checker.model().properties() {
+            if checker.discovery(property.name).is_none()
+                && property.expectation == Expectation::Sometimes
+            {
                 seen.broken += 1;
                 println!("  NEVER: {}", property.name);
-            }
-            (Expectation::Sometimes, Some(_)) | (_, None) => {}
-            (_, Some(path)) => {
-                seen.broken += 1;
-                println!("  BROKEN: {}\n{path}", property.name);
-                println!("{:?}", path.last_state());
             }
         }
     }
@@ -112,10 +124,12 @@ fn options(mut arguments: impl Iterator<Item = String>) -> Result<Option<Options
     let mut options = Options {
         size: Size::Small,
         only: String::new(),
+        stops: false,
     };
     while let Some(name) = arguments.next() {
         match &*name {
             "--help" | "-h" => return Ok(None),
+            "--stop" => options.stops = true,
             "--large" => options.size = Size::Large,
             "--only" => options.only = arguments.next().ok_or("--only has no value")?,
             _ => return Err(format!("{name} is not known")),

@@ -6,6 +6,7 @@ use axum::{
     Router,
     extract::State,
     http::StatusCode,
+    middleware::map_response_with_state,
     response::{IntoResponse, Response},
     routing::post,
 };
@@ -18,6 +19,8 @@ use turmoil::net::TcpListener;
 use crate::{LEASE, database::Operation, mode::Mode, store::SimulatedStore, world::World};
 
 pub(crate) const PORT: u16 = 80;
+/// The header that names a payment, also in the answer of a handler that failed after it.
+pub(crate) const PAYMENT: &str = "payment";
 /// How many operations the memory store has room for, which is less than there are.
 const ROOM: usize = 5;
 
@@ -58,13 +61,15 @@ pub(crate) async fn serve(
         }),
     };
     let idempotency = builder.lease(LEASE).on_lost(mode.on_lost()).build();
+    let server = Server { world, index };
     let app = Router::new()
         .route("/plain", post(pay))
         .route("/plain/waiting", post(pay_or_wait))
         .route("/commit-in", post(pay_in))
         .route("/commit-in/waiting", post(pay_in_or_wait))
         .layer(idempotency)
-        .with_state(Server { world, index });
+        .layer(map_response_with_state(server.clone(), see_whose_answer))
+        .with_state(server);
     let listener = TcpListener::bind((IpAddr::V4(Ipv4Addr::UNSPECIFIED), PORT)).await?;
     loop {
         let (stream, _) = listener.accept().await?;
@@ -125,6 +130,22 @@ async fn pay_in_or_wait(
     server.pay_in(&execution, &body).await
 }
 
+/// A run that was told that its claim is lost must not answer with what it did.
+async fn see_whose_answer(State(server): State<Server>, response: Response) -> Response {
+    let payment = response.headers().get(PAYMENT);
+    let payment = payment.and_then(|value| value.to_str().ok()?.parse().ok());
+    if let Some(payment) = payment {
+        let mut inner = server.world.lock();
+        if inner.fenced.contains(&payment) {
+            inner.mistaken += 1;
+            inner.note(format_args!(
+                "payment {payment} is answered by a fenced run"
+            ));
+        }
+    }
+    response
+}
+
 impl Server {
     async fn pay(&self, body: &str) -> Response {
         let operation = operation_of(body);
@@ -144,10 +165,16 @@ impl Server {
         };
         self.pause().await;
         self.end(deed, operation);
-        if deed == Deed::FailAfter {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        }
-        (StatusCode::CREATED, payment.to_string()).into_response()
+        let status = match deed {
+            Deed::FailAfter => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::CREATED,
+        };
+        (
+            status,
+            [(PAYMENT, payment.to_string())],
+            payment.to_string(),
+        )
+            .into_response()
     }
 
     async fn pay_in(&self, execution: &Execution, body: &str) -> Result<Response, Failure> {

@@ -12,6 +12,7 @@ use tokio::time::sleep;
 use crate::{
     LEASE,
     database::{Database, Operation, Payment},
+    server::PAYMENT,
     world::World,
 };
 
@@ -110,7 +111,11 @@ impl Store for SimulatedStore {
         response: &StoredResponse,
     ) -> Result<Completion, StoreError> {
         let verb = |database: &mut Database, now| database.complete(claim, response, now);
-        self.call(("complete", &claim.id), verb).await
+        let completion = self.call(("complete", &claim.id), verb).await?;
+        if let (Completion::Fenced(_), Some(payment)) = (&completion, payment_in(response)) {
+            self.world.lock().fenced.insert(payment);
+        }
+        Ok(completion)
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
@@ -132,6 +137,12 @@ impl Store for SimulatedStore {
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         Some(self)
     }
+}
+
+/// The payment that a response names.
+fn payment_in(response: &StoredResponse) -> Option<Payment> {
+    let (_, value) = response.headers().find(|(name, _)| *name == PAYMENT)?;
+    std::str::from_utf8(&value).ok()?.parse().ok()
 }
 
 impl Transactional for SimulatedStore {

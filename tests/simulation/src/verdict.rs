@@ -83,7 +83,10 @@ impl Answers {
             .lock()
             .expect("nothing panics while it holds the answers");
         let inner = world.lock();
-        let mut verdict = Verdict::default();
+        let mut verdict = Verdict {
+            mistaken: inner.mistaken,
+            ..Verdict::default()
+        };
         for operation in 1..=operations {
             let payments = inner.database.payments_of(operation);
             let answers = answers.get(&operation).map_or(&[][..], Vec::as_slice);

@@ -1,6 +1,7 @@
 //! What everybody in one simulation shares: the database, the time, chance, and what is noted.
 
 use std::{
+    collections::BTreeSet,
     fmt::{Arguments, Write as _},
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, MutexGuard},
@@ -11,7 +12,10 @@ use fastrand::Rng;
 use idempotent_runtime::{Clock, Timestamp};
 use tokio::time::sleep;
 
-use crate::{database::Database, mode::Mode};
+use crate::{
+    database::{Database, Payment},
+    mode::Mode,
+};
 
 /// One simulation's world. Everything in it runs in one thread; the lock is never waited for.
 #[derive(Clone)]
@@ -25,6 +29,10 @@ pub(crate) struct Inner {
     pub(crate) stalled: Vec<Duration>,
     /// Until when a server cannot reach the store.
     pub(crate) cut_off: Vec<Duration>,
+    /// Payments of runs that were told that their claim was lost.
+    pub(crate) fenced: BTreeSet<Payment>,
+    /// How many answers named one of these all the same.
+    pub(crate) mistaken: u64,
     /// Whether there are no faults any more.
     pub(crate) is_calm: bool,
     now: Duration,
@@ -41,6 +49,8 @@ impl World {
             rng: Rng::with_seed(seed),
             stalled: vec![Duration::ZERO; mode.servers()],
             cut_off: vec![Duration::ZERO; mode.servers()],
+            fenced: BTreeSet::new(),
+            mistaken: 0,
             is_calm: false,
             now: Duration::ZERO,
             trace: DefaultHasher::new(),

@@ -62,12 +62,9 @@ pub(crate) fn decide(
     told(protocol::decide(claim, found, may))
 }
 
-/// Second question, of a run in whose place another was found.
-pub(crate) fn decide_fenced(claim: &Claim, found: Found) -> Told {
-    match told(protocol::decide(claim, found, May::default())) {
-        Decided::Tell(told) => told,
-        other => panic!("a run that may do neither was told to {other:?}"),
-    }
+/// Second question, of a run in whose place another was found: it may neither wait nor take over.
+pub(crate) fn decide_fenced(claim: &Claim, found: Found) -> Decided {
+    told(protocol::decide(claim, found, May::default()))
 }
 
 /// Third question: whether there is an outcome to be recorded.

@@ -1,7 +1,7 @@
 //! What a step changes: the engine, as far as it is of interest here.
 
 use idempotent_runtime::{
-    Claim, RecordId,
+    Claim, OnLost, RecordId,
     store::{ClaimAnswer, Completion, Fence},
 };
 
@@ -156,8 +156,8 @@ impl Next<'_> {
                 match self.carried(fate, |slot| slot.complete(&claim, &outcome.response())) {
                     Some(Completion::Stored) => self.tell(index, Told::Outcome(outcome)),
                     Some(Completion::Fenced(found)) => {
-                        let told = decisions::decide_fenced(&claim, found);
-                        self.tell(index, told);
+                        let decided = decisions::decide_fenced(&claim, found);
+                        self.tell_decided(index, decided);
                     }
                     // The effect has happened, whatever becomes of its record.
                     None => {
@@ -188,7 +188,12 @@ impl Next<'_> {
         }
         match (decided, found) {
             (Decided::Tell(told), _) => self.tell_of(index, told, epoch),
-            (Decided::TakeOver, _) => self.claim_again(index, true, may_wait),
+            (Decided::TakeOver, _) => {
+                if self.configuration.policy.on_lost == OnLost::Refuse {
+                    self.state.break_rule(Rule::Overstepped);
+                }
+                self.claim_again(index, true, may_wait);
+            }
             (Decided::Wait, Slot::Running { owner: run, .. }) => {
                 self.go(index, Phase::Waiting { run });
             }
@@ -244,6 +249,14 @@ impl Next<'_> {
 
     pub(crate) fn go(&mut self, index: usize, phase: Phase) {
         self.state.requests[index].phase = phase;
+    }
+
+    /// Answers a request that can only be answered.
+    pub(crate) fn tell_decided(&mut self, index: usize, decided: Decided) {
+        match decided {
+            Decided::Tell(told) => self.tell(index, told),
+            Decided::Wait | Decided::TakeOver => self.state.break_rule(Rule::Overstepped),
+        }
     }
 
     /// Answers a request, and the client if it still listens.

@@ -52,8 +52,8 @@ impl Next<'_> {
                 match answer {
                     Some(Completion::Stored) => self.tell(index, Told::Outcome(outcome)),
                     Some(Completion::Fenced(found)) => {
-                        let told = decisions::decide_fenced(&claim, found);
-                        self.tell(index, told);
+                        let decided = decisions::decide_fenced(&claim, found);
+                        self.tell_decided(index, decided);
                     }
                     None => self.conclude(index, returned(REFUSAL), true),
                 }
@@ -94,7 +94,8 @@ impl Next<'_> {
                     Told::Unavailable
                 }
                 ClaimAnswer::Found(_) if matches!(self.state.slot, Slot::Done { .. }) => {
-                    decisions::decide_fenced(&claim, self.state.slot.found())
+                    let decided = decisions::decide_fenced(&claim, self.state.slot.found());
+                    return self.tell_decided(index, decided);
                 }
                 ClaimAnswer::Found(_) => Told::Unavailable,
             },

@@ -51,6 +51,10 @@ impl Model for Protocol {
             Property::always("what a client is told has happened", |_, state: &State| {
                 state.broken != Some(Rule::Lost)
             }),
+            Property::always(
+                "nobody waits or takes over who may not",
+                |_, state: &State| state.broken != Some(Rule::Overstepped),
+            ),
             Property::always("what says try again is not recorded", |_, state: &State| {
                 state.broken != Some(Rule::RefusalRecorded)
             }),

@@ -138,6 +138,8 @@ pub(crate) enum Rule {
     ToldDifferently,
     /// A client was told of an effect that was not made.
     Lost,
+    /// A request was to wait or to take over, and may not.
+    Overstepped,
     /// What says "not done, try again" was recorded.
     RefusalRecorded,
 }

@@ -123,7 +123,7 @@ fn growth(results: &Results, area: &Area<'_>) -> Drawn {
         .margin_bottom(12)
         .x_label_area_size(34)
         .y_label_area_size(60)
-        .build_cartesian_2d(0.0..3.05_f64, (1.0..highest * 1.6).log_scale())?;
+        .build_cartesian_2d(0.0..3.05_f64, (1.0..highest * 10.0).log_scale())?;
     chart
         .configure_mesh()
         .disable_x_mesh()
@@ -136,7 +136,7 @@ fn growth(results: &Results, area: &Area<'_>) -> Drawn {
             at.map_or(String::new(), |(_, label)| label.to_owned())
         })
         .y_label_formatter(&|ratio| match ratio {
-            10_000.0.. => format!("{:.0},000", ratio / 1_000.0),
+            1_000.0.. => format!("{:.0},000", ratio / 1_000.0),
             _ => format!("{ratio}"),
         })
         .label_style((FONT, 14).into_font().color(&INK))
@@ -163,7 +163,7 @@ fn growth(results: &Results, area: &Area<'_>) -> Drawn {
     }
     chart
         .configure_series_labels()
-        .position(SeriesLabelPosition::UpperRight)
+        .position(SeriesLabelPosition::UpperLeft)
         .label_font((FONT, 14).into_font().color(&INK))
         .background_style(WHITE.mix(0.85))
         .draw()

@@ -109,23 +109,29 @@
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod any_store;
 mod clock;
 mod core;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod engine;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod event;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod execution;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
+mod once;
+#[cfg(feature = "functions")]
 mod reconcile;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
+mod recordable;
+#[cfg(feature = "functions")]
 mod runtime;
 #[cfg(any(feature = "axum", feature = "actix"))]
 pub mod scopes;
 pub mod store;
+#[cfg(feature = "functions")]
+mod target;
 #[cfg(any(feature = "axum", feature = "actix"))]
 mod web;
 
@@ -146,6 +152,8 @@ pub use crate::store::postgres::{InvalidTableName, PostgresStore, PostgresStoreB
 pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
+#[cfg(any(feature = "axum", feature = "actix"))]
+pub use crate::web::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{
@@ -159,13 +167,14 @@ pub use crate::{
     },
     store::Store,
 };
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 pub use crate::{
     event::{Event, Outcome},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
+    once::{Once, OnceBuilder, OnceError, OnceExecution},
     reconcile::{LostRun, Reconciled},
+    recordable::Recordable,
     runtime::{Idempotency, IdempotencyBuilder},
-    web::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Recordable, RequestHead},
 };
 
 /// What belongs to axum alone.
@@ -182,7 +191,7 @@ pub mod actix {
 
 /// What generated code calls. Not part of the public interface: it changes without notice.
 #[doc(hidden)]
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 pub mod __private {
     pub use std::option::Option::{None, Some};
     use std::time::Duration;
@@ -191,6 +200,10 @@ pub mod __private {
         core::policy::{
             FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy, StatusSet, StoreDown,
         },
+        once::function::{FunctionCall, FunctionOutput, Runtime},
+    };
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub use crate::{
         runtime::scope_id,
         web::{
             Call,

@@ -18,7 +18,7 @@ use crate::{
     core::{
         fingerprint::Fingerprint,
         key::Key,
-        policy::{OnLost, Policy, StoreDown},
+        policy::{AppliedPolicy, OnLost, Policy, StoreDown},
         problem::Problem,
         protocol::{self, Decision, Found, May},
         record::{Claim, RecordId},
@@ -35,7 +35,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a request asks for: the claim of an id.
 pub(crate) struct Wanted {
-    pub(crate) policy: &'static Policy,
+    pub(crate) policy: AppliedPolicy,
     pub(crate) id: RecordId,
     pub(crate) key: Key,
     pub(crate) fingerprint: Fingerprint,
@@ -51,7 +51,7 @@ pub(crate) struct Wanted {
 pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output = Begun> + Send {
     async move {
         let inner = &state.runtime.0;
-        let policy = wanted.policy;
+        let policy = &*wanted.policy;
         let report = |outcome| state.report(policy, Some(wanted.id.short_hash()), outcome);
         let mut wait = None;
         // How often it may ask to take over: a store that does not grant what was lost would be asked
@@ -87,8 +87,10 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                         error = &error as &dyn std::error::Error,
                         "the idempotency store could not be asked for a claim",
                     );
+                    let is_away = matches!(error, StoreError::Unavailable(_));
+                    state.target.keep_failure(error);
                     // What is there, and cannot be read, may say that the handler has run.
-                    if !matches!(error, StoreError::Unavailable(_)) {
+                    if !is_away {
                         report(Outcome::StoreUnavailable);
                         return refuse(inner, &Problem::StoreUnavailable);
                     }

@@ -24,9 +24,9 @@ use crate::{
     },
     event::Outcome,
     execution::{Answered, Claimed, End, RunState},
+    recordable::Recordable,
     runtime::Running,
     store::{ClaimAnswer, Completion, Fence, StoreError},
-    web::Recordable,
 };
 
 /// A claim that is held. Dropped without an outcome, it is abandoned.
@@ -214,7 +214,7 @@ async fn produce<R: Recordable>(
             return (response, Verdict::Committed(committed, Box::new(answered)));
         }
     };
-    let policy = state.claimed().policy;
+    let policy = &state.claimed().policy;
     let ending = Ending::Returned {
         status: response.status(),
         released,
@@ -232,7 +232,7 @@ fn after_panic(state: &RunState) -> Verdict {
     if let End::Committed(committed, answered) = state.end() {
         return Verdict::Committed(committed, Box::new(answered));
     }
-    match protocol::conclude(state.claimed().policy, Ending::Panicked) {
+    match protocol::conclude(&state.claimed().policy, Ending::Panicked) {
         Conclusion::Release => Verdict::Release,
         Conclusion::Complete => {
             let response = StoredResponse::new(PANIC_STATUS, &[], b"");

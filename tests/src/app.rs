@@ -206,6 +206,7 @@ impl Setup {
 }
 
 /// One that no other test and no earlier run has, because stores are shared.
+#[must_use]
 pub fn namespace() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();

@@ -218,10 +218,16 @@ async fn a_value_that_cannot_be_serialised_is_returned_and_not_kept() {
 
     let caller = Caller::on(Kind::Memory).await;
     let effect = caller.effect();
-    let first = caller.call().run(async { Unserialisable(effect.await) }).await;
+    let first = caller
+        .call()
+        .run(async { Unserialisable(effect.await) })
+        .await;
     assert_eq!(first.unwrap().value, Unserialisable(1));
     let effect = caller.effect();
-    let again = caller.call().run(async { Unserialisable(effect.await) }).await;
+    let again = caller
+        .call()
+        .run(async { Unserialisable(effect.await) })
+        .await;
     assert!(matches!(again, Err(OnceError::ValueNotKept)), "{again:?}");
     let unserialisable = caller.call().payload(&Unserialisable(1));
     let error = unserialisable.run(caller.effect()).await.unwrap_err();
@@ -244,14 +250,21 @@ async fn a_closure_is_not_called_before_the_claim_is_granted() {
     }
     assert_eq!(caller.world.effects(), 1);
     // A call that nobody waits for does nothing.
-    drop(caller.idempotency.once("charge", Scope::global(), "l").run(caller.effect()));
+    drop(
+        caller
+            .idempotency
+            .once("charge", Scope::global(), "l")
+            .run(caller.effect()),
+    );
     assert_eq!(caller.world.effects(), 1);
 }
 
 #[tokio::test]
 async fn a_closure_that_panics_before_its_future_is_recorded() {
     let caller = Caller::on(Kind::Memory).await;
-    let call = caller.call().run_with::<usize, std::future::Ready<usize>>(|_| panic!("early"));
+    let call = caller
+        .call()
+        .run_with::<usize, std::future::Ready<usize>>(|_| panic!("early"));
     tokio::spawn(call).await.unwrap_err();
     let error = caller.call().run(caller.effect()).await.unwrap_err();
     assert!(matches!(error, OnceError::Panicked), "{error:?}");
@@ -290,21 +303,43 @@ async fn what_is_no_key_and_nobodys_scope_are_refused() {
         once.run(caller.effect())
     };
     let error = once(Scope::global(), "").await.unwrap_err();
-    assert!(matches!(error, OnceError::KeyInvalid(KeyError::Empty)), "{error:?}");
+    assert!(
+        matches!(error, OnceError::KeyInvalid(KeyError::Empty)),
+        "{error:?}"
+    );
     let long = "k".repeat(256);
     let error = once(Scope::global(), &long).await.unwrap_err();
-    assert!(matches!(error, OnceError::KeyInvalid(KeyError::TooLong)), "{error:?}");
-    let error = once(Scope::named("user", String::new()), "k").await.unwrap_err();
+    assert!(
+        matches!(error, OnceError::KeyInvalid(KeyError::TooLong)),
+        "{error:?}"
+    );
+    let error = once(Scope::named("user", String::new()), "k")
+        .await
+        .unwrap_err();
     assert!(matches!(error, OnceError::ScopeEmpty), "{error:?}");
     assert_eq!(caller.world.effects(), 0);
-    let refused = [Outcome::KeyInvalid, Outcome::KeyInvalid, Outcome::CallerUnknown];
+    let refused = [
+        Outcome::KeyInvalid,
+        Outcome::KeyInvalid,
+        Outcome::CallerUnknown,
+    ];
     assert_eq!(caller.outcomes(), refused);
 }
 
 #[tokio::test]
 async fn a_call_without_its_answer_leaves_nothing_behind() {
     let caller = Caller::on(Kind::Memory).await;
-    let text = format!("{:?}", caller.idempotency.once("charge", Scope::named("user", "alice".to_owned()), "k-secret"));
-    assert!(text.contains("charge") && !text.contains("alice") && !text.contains("secret"), "{text}");
+    let text = format!(
+        "{:?}",
+        caller.idempotency.once(
+            "charge",
+            Scope::named("user", "alice".to_owned()),
+            "k-secret"
+        )
+    );
+    assert!(
+        text.contains("charge") && !text.contains("alice") && !text.contains("secret"),
+        "{text}"
+    );
     eventually("nothing runs", || caller.idempotency.running() == 0).await;
 }

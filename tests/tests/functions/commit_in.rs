@@ -134,6 +134,9 @@ async fn a_store_without_transactions_says_so_and_nothing_is_recorded() {
         Ok::<_, Failed>(value.commit(transaction).await?)
     });
     let error = call.await.unwrap_err();
-    assert!(matches!(error, Failed::Commit(CommitInError::Unsupported)), "{error:?}");
+    assert!(
+        matches!(error, Failed::Commit(CommitInError::Unsupported)),
+        "{error:?}"
+    );
     assert_eq!(caller.call().run(caller.effect()).await.unwrap().value, 1);
 }

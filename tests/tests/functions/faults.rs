@@ -21,7 +21,13 @@ async fn a_store_that_cannot_be_asked_is_an_error_with_its_cause() {
     assert!(error.is_retryable());
     assert_eq!(caller.world.effects(), 0);
     assert_eq!(
-        caller.call().wait(LONG).run(caller.effect()).await.unwrap().value,
+        caller
+            .call()
+            .wait(LONG)
+            .run(caller.effect())
+            .await
+            .unwrap()
+            .value,
         1
     );
 }

@@ -61,9 +61,7 @@ async fn the_application_is_asked_what_became_of_a_lost_run() {
 #[tokio::test]
 async fn a_reconciled_response_that_is_no_value_is_an_error_and_no_run() {
     let caller = Caller::configured(|builder| {
-        builder.reconcile(|_| async {
-            Reconciled::Done(StoredResponse::new(201, &[], b"17"))
-        })
+        builder.reconcile(|_| async { Reconciled::Done(StoredResponse::new(201, &[], b"17")) })
     });
     lose(&caller, OnLost::Rerun).await;
     for _ in 0..2 {

@@ -1,6 +1,11 @@
 //! What the attribute makes of a function.
 
-use std::{fmt, fmt::Display, future::Future, sync::Arc};
+use std::{
+    fmt,
+    fmt::Display,
+    future::Future,
+    sync::{Arc, LazyLock},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -112,6 +117,12 @@ impl<R: Runtime + ?Sized> Runtime for &R {
 }
 
 impl<R: Runtime + ?Sized> Runtime for Arc<R> {
+    fn runtime(&self) -> &Idempotency {
+        R::runtime(self)
+    }
+}
+
+impl<R: Runtime, F: FnOnce() -> R> Runtime for LazyLock<R, F> {
     fn runtime(&self) -> &Idempotency {
         R::runtime(self)
     }

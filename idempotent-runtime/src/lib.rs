@@ -87,6 +87,61 @@
 //! [`Execution::commit_in`] writes the record in the handler's own database transaction: effect
 //! and record are committed together, or neither is, whenever the process ends.
 //!
+//! # Beyond HTTP
+//!
+//! A message of a queue is delivered again when its consumer died before it acknowledged, and a job
+//! is started twice. [`Idempotency::once`] runs a function once for a key, with the same claims,
+//! leases, waits and records, in any process that has a store; it needs no framework (feature
+//! `functions`).
+//!
+//! ```
+//! # #[cfg(feature = "functions")] mod example {
+//! use std::time::Duration;
+//! use idempotent_runtime::{Idempotency, OnceError, Scope};
+//!
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt;
+//! # struct Paid { id: String, amount: i64 }
+//! # async fn charge(_: i64) -> Receipt { Receipt }
+//! async fn on_paid(idempotency: &Idempotency, event: Paid) -> Result<Receipt, OnceError> {
+//!     let receipt = idempotency
+//!         .once("on paid", Scope::global(), &event.id)
+//!         .payload(&event.amount)
+//!         .ttl(Duration::from_hours(7 * 24))
+//!         .run(async move { charge(event.amount).await })
+//!         .await?;
+//!     Ok(receipt.value)
+//! }
+//! # }
+//! ```
+//!
+//! `run` records whatever the function returns, a `Result` with its error too. `try_run` records
+//! what is `Ok`; an `Err` says that **nothing has happened**, and the next call runs the function
+//! again. [`OnceExecution::commit_in`] makes effect and record one transaction.
+//!
+//! The attribute does the same for an ordinary `async fn`, when it is told where the runtime is. Its
+//! callers do not see that it is protected:
+//!
+//! ```
+//! # #[cfg(all(feature = "functions", feature = "macros"))] mod example {
+//! # use std::sync::Arc;
+//! # use idempotent_runtime::{Idempotency, OnceError, idempotent};
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt;
+//! # struct Paid { id: String, amount: i64 }
+//! # struct State { idempotency: Idempotency }
+//! # enum Error { Once(OnceError) }
+//! # impl From<OnceError> for Error { fn from(error: OnceError) -> Self { Self::Once(error) } }
+//! # async fn charge(_: &State, _: i64) -> Result<Receipt, Error> { Ok(Receipt) }
+//! #[idempotent(runtime = state.idempotency, key = event.id, scope = "global", ttl = "7d")]
+//! async fn on_paid(state: Arc<State>, event: Paid) -> Result<Receipt, Error> {
+//!     charge(&state, event.amount).await
+//! }
+//! # }
+//! ```
+//!
+//! A consumer acknowledges its message when the call has a value, and not before: then the record is
+//! in the store. An [`OnceError`] says what to do with the message: where it
+//! [is retryable](OnceError::is_retryable), give it back to the broker; else put it aside.
+//!
 //! # Shutting down
 //!
 //! A handler goes on after its client went away, so a server that has closed its connections may
@@ -99,7 +154,8 @@
 //! | `axum` | handlers of axum 0.8 |
 //! | `actix` | handlers of actix-web 4 |
 //! | `macros` (default) | the attribute |
-//! | `memory` | [`MemoryStore`]; comes with either framework |
+//! | `functions` | [`Idempotency::once`], and the attribute on functions; comes with either framework |
+//! | `memory` | [`MemoryStore`]; comes with `functions` |
 //! | `sqlite` | `SqliteStore`: records in a file |
 //! | `postgres` | `PostgresStore`: records in PostgreSQL, over a pool of sqlx |
 //! | `redis` | `RedisStore`: records in Redis 7 or Valkey |

@@ -146,9 +146,9 @@ fn killed_before_its_transaction_is_committed(broker: Broker) {
     let mut first = setup.consumer(Some("before-commit"));
     setup.publish("event-1", 100);
     first.says("paused before-commit of event-1");
-    // It is there for whom the broker turns to.
-    let mut second = setup.consumer(None);
+    // Until then it has the database's write lock.
     first.kill();
+    let mut second = setup.consumer(None);
     second.says("acknowledged event-1: entry 1");
     assert_eq!(setup.entries(), ["event-1"]);
 }

@@ -181,21 +181,20 @@ async fn handle(books: &Books, delivery: Delivery) -> lapin::Result<()> {
             delivery.ack(BasicAckOptions::default()).await?;
             println!("acknowledged {id}: entry {entry}");
         }
-        Err(error) => match error.retry_after() {
-            Some(pause) => {
-                println!("gave {id} back: {error}");
+        Err(error) => {
+            println!("not entered: {id}: {error}");
+            if let Some(pause) = error.retry_after() {
                 tokio::time::sleep(pause).await;
                 let requeue = BasicNackOptions {
                     requeue: true,
                     ..BasicNackOptions::default()
                 };
                 delivery.nack(requeue).await?;
-            }
-            None => {
-                println!("rejected {id}: {error}");
+            } else {
                 delivery.reject(BasicRejectOptions::default()).await?;
+                println!("rejected {id}");
             }
-        },
+        }
     }
     Ok(())
 }

@@ -70,7 +70,7 @@ impl Books {
     pub(crate) async fn pause(&self, place: &str, event: &str) {
         if self.pause.as_deref() == Some(place) {
             println!("paused {place} of {event}");
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Whether the function is a handler, and what a function that is none can be told.
 
 use proc_macro2::Span;
-use syn::{Expr, Lit};
+use syn::Expr;
 
-use super::values::{choice, literal, wrong};
+use super::values::{choice, literal, text, wrong};
 use crate::args::RawArgs;
 use crate::errors::Errors;
 use crate::model::{Fingerprint, FunctionErrors, Identity, Key, Kind, Scope, Statuses};
@@ -39,14 +39,17 @@ pub(super) fn check(args: &RawArgs, errors: &mut Errors) -> Option<Kind> {
 }
 
 fn runtime(given: &Expr) -> syn::Result<Expr> {
-    match literal(given) {
-        None => Ok(given.clone()),
-        Some(_) => {
-            let mend = "write an expression over the function's arguments that is an \
-                        `Idempotency`, such as `state.idempotency`";
-            Err(wrong("runtime", given, mend))
-        }
+    let mend = "write an expression over the function's arguments that is an `Idempotency`, such \
+                as `state.idempotency`";
+    expression("runtime", given, mend)
+}
+
+/// What is written, if it is no literal.
+fn expression(argument: &str, given: &Expr, mend: &str) -> syn::Result<Expr> {
+    if literal(given).is_some() {
+        return Err(wrong(argument, given, mend));
     }
+    Ok(given.clone())
 }
 
 /// The scope, unless it asks for a request that is not there.
@@ -63,18 +66,13 @@ pub(super) fn scope(args: &RawArgs, given: &Expr, scope: Scope) -> syn::Result<S
 
 /// Key and fingerprint of a function.
 pub(super) fn identity(args: &RawArgs, errors: &mut Errors) -> Option<Identity> {
-    let key = match &args.key {
-        Some(given) => errors.take(key(given)),
-        None => {
-            if !args.names("key") {
-                let message = "`key` is missing, and a function with a `runtime` has no header to \
-                               read it from; write an expression over its arguments, such as \
-                               `key = event.id`";
-                errors.push(syn::Error::new(Span::call_site(), message));
-            }
-            None
-        }
-    };
+    // One that could not be read has had its error.
+    if !args.names("key") {
+        let message = "`key` is missing, and a function with a `runtime` has no header to read it \
+                       from; write an expression over its arguments, such as `key = event.id`";
+        errors.push(syn::Error::new(Span::call_site(), message));
+    }
+    let key = args.key.as_ref().and_then(|given| errors.take(key(given)));
     let fingerprint = args.fingerprint.as_ref();
     let fingerprint = errors.read(fingerprint, Fingerprint::None, self::fingerprint);
     let identity = Identity::new(key?, fingerprint?);
@@ -82,26 +80,18 @@ pub(super) fn identity(args: &RawArgs, errors: &mut Errors) -> Option<Identity> 
 }
 
 fn key(given: &Expr) -> syn::Result<Key> {
-    match literal(given) {
-        None => Ok(Key::Expression(given.clone())),
-        Some(_) => {
-            let mend = "a function with a `runtime` has no header to read it from; write an \
-                        expression over its arguments, such as `event.id`";
-            Err(wrong("key", given, mend))
-        }
-    }
+    let mend = "a function with a `runtime` has no header to read it from; write an expression \
+                over its arguments, such as `event.id`";
+    expression("key", given, mend).map(Key::Expression)
 }
 
 fn fingerprint(given: &Expr) -> syn::Result<Fingerprint> {
-    match literal(given) {
-        None => Ok(Fingerprint::Expression(given.clone())),
-        Some(Lit::Str(word)) if word.value() == "none" => Ok(Fingerprint::None),
-        Some(_) => {
-            let mend = "a function with a `runtime` has no request; write `\"none\"`, or an \
-                        expression such as `event`";
-            Err(wrong("fingerprint", given, mend))
-        }
+    if text(given).is_some_and(|word| word.value() == "none") {
+        return Ok(Fingerprint::None);
     }
+    let mend = "a function with a `runtime` has no request; write `\"none\"`, or an expression \
+                such as `event`";
+    expression("fingerprint", given, mend).map(Fingerprint::Expression)
 }
 
 /// What frees a key unless it is said: some responses of a handler, and none of a function, which

@@ -47,13 +47,12 @@ pub(super) fn call(
             let #pattern = &#name;
         }
     });
-    let operation = match &policy.operation {
-        Some(name) => name.to_token_stream(),
-        None => {
-            let name = function.name.to_string();
-            generated!(::core::concat!(::core::module_path!(), "::", #name))
-        }
+    let path = || {
+        let name = function.name.to_string();
+        generated!(::core::concat!(::core::module_path!(), "::", #name))
     };
+    let operation = policy.operation.as_ref();
+    let operation = operation.map_or_else(path, quote::ToTokens::to_token_stream);
     let (place, runtime) = borrowed(runtime);
     let new = quote_spanned!(place=> #rt::FunctionCall::new);
     let [scope, key, fingerprint] = passed(policy);

@@ -26,8 +26,8 @@ on_every_store! {
     async fn the_first_call_runs_and_every_other_gets_its_value(kind: Kind) {
         let caller = Caller::on(kind).await;
         for attempt in 0..3 {
-            // The second process knows nothing but the store.
-            let caller = if attempt == 1 { caller.beside(kind).await } else { caller.beside(kind).await };
+            // Another process, which knows nothing but the store.
+            let caller = caller.beside(kind).await;
             let effect = caller.effect();
             let once = caller.call().run(async { receipt(effect.await) }).await.unwrap();
             assert_eq!(once.value, receipt(1));
@@ -37,23 +37,23 @@ on_every_store! {
     }
 
     async fn calls_at_the_same_time_run_once_and_wait_for_it(kind: Kind) {
-        let one = Caller::on(kind).await;
-        let other = one.beside(kind).await;
+        let here = Caller::on(kind).await;
+        let there = here.beside(kind).await;
         let calls: Vec<_> = (0..8)
             .map(|number| {
-                let caller = if number % 2 == 0 { &one } else { &other };
+                let caller = if number % 2 == 0 { &here } else { &there };
                 tokio::spawn(caller.call().wait(LONG).run(caller.behind("gate")))
             })
             .collect();
-        one.world.entered(1).await;
-        one.world.open("gate");
+        here.world.entered(1).await;
+        here.world.open("gate");
         let mut ran = 0;
         for call in calls {
             let once = soon("the call has a value", call).await.unwrap().unwrap();
             assert_eq!(once.value, 1);
             ran += usize::from(!once.replayed);
         }
-        assert_eq!((ran, one.world.effects(), one.world.entries()), (1, 1, 1));
+        assert_eq!((ran, here.world.effects(), here.world.entries()), (1, 1, 1));
     }
 
     async fn a_call_that_does_not_wait_is_told_when_to_come_again(kind: Kind) {

@@ -83,8 +83,8 @@ on_databases! {
                 }
                 Ok(value.commit(transaction).await?)
             });
-            let called = call.await;
-            assert_eq!(called.is_err(), fails, "{called:?}");
+            let result = call.await;
+            assert_eq!(result.is_err(), fails, "{result:?}");
         }
         assert_eq!(database.effects(&who).await, 1);
     }

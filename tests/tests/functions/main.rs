@@ -105,7 +105,7 @@ impl Caller {
 }
 
 /// Longer than anything that a test waits for.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 /// A test of each function on each store, such as `memory::name`.
 #[macro_export]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     Idempotency, MemoryStore, OnceError, Outcome, Scope, StoreDown, store::StoreError,
 };
-use idempotent_tests::{Fault, Kind, Verb, eventually, soon};
+use idempotent_tests::{Fault, Kind, Verb, eventually, logs, soon};
 
 use crate::{Caller, LONG};
 
@@ -113,4 +113,36 @@ async fn settings_are_kept_within_bounds() {
     assert_eq!(claim.ttl, Duration::from_millis(100));
     assert_eq!(claim.lease, Duration::from_hours(1));
     assert_eq!(claim.max_response, 1);
+}
+
+#[tokio::test]
+async fn nothing_of_a_key_a_scope_a_payload_or_a_value_is_logged() {
+    logs::keep();
+    let caller = Caller::on(Kind::Memory).await;
+    let call = |payload: &str| {
+        let scope = Scope::named("user", "secret-alice".to_owned());
+        let once = caller.idempotency.once("charge", scope, "secret-key");
+        once.payload(payload)
+    };
+    let mut told = Vec::new();
+    caller.store.fail(Verb::Claim, 1, Fault::Before);
+    let error = call("secret-payload").run(caller.effect()).await;
+    told.push(error.unwrap_err());
+    caller.store.fail(Verb::Complete, 1, Fault::Before);
+    let value = async { "secret-value".to_owned() };
+    let once = call("secret-payload").wait(LONG).run(value).await;
+    assert!(!once.unwrap().replayed);
+    soon("it is recorded", caller.idempotency.drain()).await;
+    let error = call("secret-other").run(caller.effect()).await;
+    told.push(error.unwrap_err());
+    let error = call("secret-payload").run(caller.effect()).await;
+    told.push(error.unwrap_err());
+    for error in &told {
+        let source = std::error::Error::source(error).map(ToString::to_string);
+        let text = format!("{error} {error:?} {source:?}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+    let log = logs::all();
+    assert!(log.contains("charge"), "{log}");
+    assert!(!log.contains("secret"), "{log}");
 }

@@ -20,8 +20,10 @@ use idempotent_runtime::{
     Claim, Fingerprint, OwnerToken, PostgresStore, RecordId, Store, StoredResponse,
 };
 use sqlx::{
-    AssertSqlSafe, PgPool, Row,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    AssertSqlSafe, Encode, PgPool, Postgres, Row, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{PgArgumentBuffer, PgConnectOptions, PgPoolOptions, PgTypeInfo, types::Oid},
 };
 use tokio::task::JoinSet;
 
@@ -64,28 +66,51 @@ async fn pool(tests_before_acquire: bool) -> PgPool {
         .expect("a server")
 }
 
+/// A `uuid` as it is sent beside a statement.
+struct Owner(OwnerToken);
+
+impl Type<Postgres> for Owner {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(2950)) // The same on every server.
+    }
+}
+
+impl Encode<'_, Postgres> for Owner {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend(&self.0.get().to_be_bytes());
+        Ok(IsNull::No)
+    }
+}
+
+/// What the store keeps of the response: with a version and a checksum before it.
+fn durable() -> Vec<u8> {
+    let mut durable = vec![0; 1 + 8];
+    durable.extend(response().as_bytes());
+    durable
+}
+
 /// The two raw statements, prepared.
 async fn raw_first(pool: PgPool) {
     let claim = fresh();
     let claimed = sqlx::query(
         "INSERT INTO benchmark_records (id, fingerprint, owner, lease_ends, free_at, sweep_at) \
-         VALUES ($1, $2, $3::text::uuid, now() + interval '30 s', now() + interval '30 s', \
+         VALUES ($1, $2, $3, now() + interval '30 s', now() + interval '30 s', \
          now() + interval '1 day') ON CONFLICT DO NOTHING",
     )
     .bind(&claim.id.as_bytes()[..])
     .bind(&claim.fingerprint.as_bytes()[..])
-    .bind(format!("{:032x}", claim.owner.get()))
+    .bind(Owner(claim.owner))
     .execute(&pool)
     .await
     .expect("an insert");
     assert_eq!(claimed.rows_affected(), 1);
     let completed = sqlx::query(
         "UPDATE benchmark_records SET response = $3, free_at = now() + interval '1 day' \
-         WHERE id = $1 AND owner = $2::text::uuid",
+         WHERE id = $1 AND owner = $2",
     )
     .bind(&claim.id.as_bytes()[..])
-    .bind(format!("{:032x}", claim.owner.get()))
-    .bind(&response().as_bytes()[..])
+    .bind(Owner(claim.owner))
+    .bind(durable())
     .execute(&pool)
     .await
     .expect("an update");
@@ -118,7 +143,7 @@ async fn raw_simple_first(pool: PgPool) {
     let update = format!(
         "UPDATE benchmark_records SET response = '\\x{}', free_at = now() + interval '1 day' \
          WHERE id = '\\x{}' AND owner = '{:032x}'",
-        hex(response().as_bytes()),
+        hex(&durable()),
         hex(claim.id.as_bytes()),
         claim.owner.get()
     );

@@ -38,9 +38,12 @@ CREATE UNLOGGED TABLE IF NOT EXISTS "idempotency_records_awaited" (id bytea NOT 
 -- Each verb is one function, so that it is one statement to send, however it ends, and the server
 -- keeps its plans whether or not the connection can keep prepared statements.
 --
--- Durations are microseconds. Verdicts are: 0 somebody else is changing the row, ask again;
--- 1 done as asked; 2 found running; 3 found done; 4 found lost; 5 done before by this owner;
--- 6 found damaged, with a time that no clock shows: who knows when that row is free.
+-- Claim and completion give one value, because that costs less than a row: a verdict in four bytes,
+-- and where something was found what is left of its lease or ttl, as an interval in sixteen; its
+-- fingerprint; and its response, if it has one. Verdicts are: 0 somebody else is changing the row,
+-- ask again, maybe with what was there last; 1 done as asked; 2 found running; 3 found done;
+-- 4 found lost; 5 done before by this owner; 6 found damaged, with a time that no clock shows, and
+-- who knows when that row is free, or a fingerprint that is none.
 --
 -- A statement of another transaction is waited for only where two write the same new id; nobody
 -- waits there for long.
@@ -49,30 +52,21 @@ CREATE OR REPLACE FUNCTION "idempotency_records_claim"(
     wanted_id bytea,
     wanted_fingerprint bytea,
     wanted_owner uuid,
-    lease bigint,
-    lost_for bigint,
-    ttl bigint,
-    takes_over boolean,
-    OUT verdict integer,
-    OUT found_fingerprint bytea,
-    OUT time_left bigint,
-    OUT found_response bytea
-) LANGUAGE plpgsql AS $$
+    lease interval,
+    lost_for interval,
+    ttl interval,
+    takes_over boolean
+) RETURNS bytea LANGUAGE plpgsql AS $$
 DECLARE
     moment      timestamptz;
-    new_end     timestamptz;
-    new_free    timestamptz;
-    new_sweep   timestamptz;
     present     record;
+    verdict     integer;
+    time_left   interval := '0';
     ignored     text;
 BEGIN
-    verdict := 0;
     FOR attempt IN 1..3 LOOP
         -- In every round, because one may have waited for a lock.
         moment := clock_timestamp();
-        new_end := moment + lease * interval '1 microsecond';
-        new_free := new_end + lost_for * interval '1 microsecond';
-        new_sweep := moment + ttl * interval '1 microsecond';
         SELECT r.fingerprint, r.owner, r.lease_ends, r.free_at, r.response
             INTO present FROM "idempotency_records" r WHERE r.id = wanted_id;
         IF NOT FOUND THEN
@@ -82,11 +76,11 @@ BEGIN
             ignored := set_config('lock_timeout', '1s', true);
             INSERT INTO "idempotency_records"
                 (id, fingerprint, owner, lease_ends, free_at, sweep_at)
-                VALUES (wanted_id, wanted_fingerprint, wanted_owner, new_end, new_free, new_sweep)
+                VALUES (wanted_id, wanted_fingerprint, wanted_owner, moment + lease,
+                    moment + lease + lost_for, moment + ttl)
                 ON CONFLICT (id) DO NOTHING;
             IF FOUND THEN
-                verdict := 1;
-                RETURN;
+                RETURN int4send(1);
             END IF;
             -- Another claim was faster. The next round sees it.
             CONTINUE;
@@ -94,32 +88,31 @@ BEGIN
         IF present.free_at NOT BETWEEN 'epoch' AND '9999-12-31'
             OR present.lease_ends NOT BETWEEN 'epoch' AND '9999-12-31'
         THEN
-            verdict := 6;
-            RETURN;
+            RETURN int4send(6);
         END IF;
         IF present.response IS NULL AND present.lease_ends > moment
             AND present.owner = wanted_owner
         THEN
             -- The same claim, asked for again.
-            verdict := 1;
-            RETURN;
+            RETURN int4send(1);
         END IF;
-        found_fingerprint := present.fingerprint;
         IF present.free_at > moment AND NOT (
             present.response IS NULL AND present.lease_ends <= moment
             AND (takes_over OR present.owner = wanted_owner)
         ) THEN
-            IF present.response IS NOT NULL THEN
+            IF octet_length(present.fingerprint) <> 32 THEN
+                RETURN int4send(6);
+            ELSIF present.response IS NOT NULL THEN
                 verdict := 3;
-                time_left := (extract(epoch FROM present.free_at - moment) * 1000000)::bigint;
-                found_response := present.response;
+                time_left := present.free_at - moment;
             ELSIF present.lease_ends > moment THEN
                 verdict := 2;
-                time_left := (extract(epoch FROM present.lease_ends - moment) * 1000000)::bigint;
+                time_left := present.lease_ends - moment;
             ELSE
                 verdict := 4;
             END IF;
-            RETURN;
+            RETURN int4send(verdict) || interval_send(time_left) || present.fingerprint
+                || coalesce(present.response, '');
         END IF;
         -- The id can be taken over. A row that somebody has locked is being taken over, swept or
         -- completed: nobody waits for that here.
@@ -131,36 +124,59 @@ BEGIN
             FOR UPDATE SKIP LOCKED;
         IF FOUND THEN
             UPDATE "idempotency_records" r
-                SET fingerprint = wanted_fingerprint, owner = wanted_owner, lease_ends = new_end,
-                    free_at = new_free, sweep_at = new_sweep, response = NULL
+                SET fingerprint = wanted_fingerprint, owner = wanted_owner,
+                    lease_ends = moment + lease, free_at = moment + lease + lost_for,
+                    sweep_at = moment + ttl, response = NULL
                 WHERE r.id = wanted_id;
             DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
             IF FOUND THEN
                 PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
             END IF;
-            verdict := 1;
-            RETURN;
+            RETURN int4send(1);
         END IF;
     END LOOP;
+    RETURN int4send(0) || interval_send(time_left) || coalesce(present.fingerprint, '');
 END $$;
 
+-- Completes a claim that is its owner's and that nobody has locked, which is how most end. Such a
+-- row need not be waited for, so the time limit of those that wait, which is dear, is left to
+-- `_complete_any`.
 CREATE OR REPLACE FUNCTION "idempotency_records_complete"(
     wanted_id bytea,
     wanted_fingerprint bytea,
     wanted_owner uuid,
-    ttl bigint,
-    new_response bytea,
-    OUT verdict integer,
-    OUT found_fingerprint bytea,
-    OUT time_left bigint,
-    OUT found_response bytea
-) LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
+    ttl interval,
+    new_response bytea
+) RETURNS bytea LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE "idempotency_records" r SET response = new_response, free_at = clock_timestamp() + ttl
+        WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL AND r.xmax = 0;
+    IF NOT FOUND THEN
+        RETURN "idempotency_records_complete_any"(
+            wanted_id, wanted_fingerprint, wanted_owner, ttl, new_response);
+    END IF;
+    DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+    IF FOUND THEN
+        PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+    END IF;
+    RETURN int4send(1);
+END $$;
+
+-- Completes whatever is to be completed, and says what is in the way.
+CREATE OR REPLACE FUNCTION "idempotency_records_complete_any"(
+    wanted_id bytea,
+    wanted_fingerprint bytea,
+    wanted_owner uuid,
+    ttl interval,
+    new_response bytea
+) RETURNS bytea LANGUAGE plpgsql SET lock_timeout = '1s' AS $$
 DECLARE
     moment      timestamptz := clock_timestamp();
-    new_free    timestamptz := moment + ttl * interval '1 microsecond';
+    new_free    timestamptz := moment + ttl;
     present     record;
+    verdict     integer;
+    time_left   interval := '0';
 BEGIN
-    verdict := 0;
     FOR attempt IN 1..3 LOOP
         UPDATE "idempotency_records" r SET response = new_response, free_at = new_free
             WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL;
@@ -177,32 +193,24 @@ BEGIN
             ELSIF present.free_at NOT BETWEEN 'epoch' AND '9999-12-31'
                 OR present.lease_ends NOT BETWEEN 'epoch' AND '9999-12-31'
             THEN
-                verdict := 6;
-                RETURN;
-            ELSIF present.owner = wanted_owner THEN
-                IF present.response IS NOT NULL THEN
-                    -- Recorded before, and the answer was lost.
-                    verdict := 5;
-                    found_fingerprint := present.fingerprint;
-                    time_left := (extract(epoch FROM present.free_at - moment) * 1000000)::bigint;
-                    found_response := present.response;
-                    RETURN;
-                END IF;
+                RETURN int4send(6);
+            ELSIF present.owner = wanted_owner AND present.response IS NULL THEN
                 CONTINUE;
-            ELSIF present.free_at > moment THEN
-                found_fingerprint := present.fingerprint;
-                IF present.response IS NOT NULL THEN
-                    verdict := 3;
-                    time_left := (extract(epoch FROM present.free_at - moment) * 1000000)::bigint;
-                    found_response := present.response;
+            ELSIF present.owner = wanted_owner OR present.free_at > moment THEN
+                IF octet_length(present.fingerprint) <> 32 THEN
+                    RETURN int4send(6);
+                ELSIF present.response IS NOT NULL THEN
+                    -- The owner's own was recorded before, and the answer was lost.
+                    verdict := CASE WHEN present.owner = wanted_owner THEN 5 ELSE 3 END;
+                    time_left := present.free_at - moment;
                 ELSIF present.lease_ends > moment THEN
                     verdict := 2;
-                    time_left :=
-                        (extract(epoch FROM present.lease_ends - moment) * 1000000)::bigint;
+                    time_left := present.lease_ends - moment;
                 ELSE
                     verdict := 4;
                 END IF;
-                RETURN;
+                RETURN int4send(verdict) || interval_send(time_left) || present.fingerprint
+                    || coalesce(present.response, '');
             ELSE
                 -- What another owner left behind has expired.
                 UPDATE "idempotency_records" r
@@ -216,10 +224,10 @@ BEGIN
             IF FOUND THEN
                 PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
             END IF;
-            verdict := 1;
-            RETURN;
+            RETURN int4send(1);
         END IF;
     END LOOP;
+    RETURN int4send(0);
 END $$;
 
 -- Answers whether the claim was the owner's; nothing when somebody else is changing the row, and
@@ -271,18 +279,18 @@ END $$;
 CREATE OR REPLACE FUNCTION "idempotency_records_renew"(
     wanted_id bytea,
     wanted_owner uuid,
-    lease bigint,
-    lost_for bigint
+    lease interval,
+    lost_for interval
 ) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
-    new_end timestamptz := clock_timestamp() + lease * interval '1 microsecond';
+    new_end timestamptz := clock_timestamp() + lease;
 BEGIN
     PERFORM FROM "idempotency_records" r
         WHERE r.id = wanted_id AND r.owner = wanted_owner AND r.response IS NULL
         FOR UPDATE SKIP LOCKED;
     IF FOUND THEN
         UPDATE "idempotency_records" r
-            SET lease_ends = new_end, free_at = new_end + lost_for * interval '1 microsecond'
+            SET lease_ends = new_end, free_at = new_end + lost_for
             WHERE r.id = wanted_id;
         RETURN true;
     END IF;
@@ -291,8 +299,8 @@ BEGIN
     RETURN CASE WHEN NOT FOUND THEN false END;
 END $$;
 
--- What is left of the lease of the claim that is running, nothing if none is. Asks for a
--- notification of its end, and tells whether there will be one.
+-- What is left of the lease of the claim that is running, in microseconds; nothing if none is. Asks
+-- for a notification of its end, and tells whether there will be one.
 CREATE OR REPLACE FUNCTION "idempotency_records_watch"(
     wanted_id bytea,
     OUT time_left bigint,

@@ -1,6 +1,6 @@
 //! What the engine asks of an outcome that it records.
 
-use std::future::Future;
+use std::{future::Future, pin::Pin};
 
 use crate::core::response::StoredResponse;
 
@@ -13,12 +13,33 @@ pub trait Recordable: sealed::Recordable {}
 impl<R: sealed::Recordable> Recordable for R {}
 
 pub(crate) mod sealed {
-    use super::{Future, StoredResponse};
+    use super::{Future, Pin, StoredResponse};
 
     pub trait Recordable: Sized {
         fn status(&self) -> u16;
 
         /// Gives the response back whole, with what is recorded of it.
-        fn record(self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)>;
+        fn record(
+            self,
+            max_response: u64,
+        ) -> Recording<Self, impl Future<Output = (Self, StoredResponse)>>;
+    }
+
+    /// A response that is being recorded.
+    pub enum Recording<R, F> {
+        /// Its body was there, as most are.
+        Done(R, StoredResponse),
+        /// Its body is still to come. In a box, so that the others need no room for it.
+        #[cfg_attr(not(any(feature = "axum", feature = "actix")), allow(dead_code))]
+        Reading(Pin<Box<F>>),
+    }
+
+    impl<R, F: Future<Output = (R, StoredResponse)>> Recording<R, F> {
+        pub(crate) async fn whole(self) -> (R, StoredResponse) {
+            match self {
+                Self::Done(response, stored) => (response, stored),
+                Self::Reading(reading) => reading.await,
+            }
+        }
     }
 }

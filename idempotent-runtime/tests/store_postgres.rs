@@ -223,6 +223,46 @@ async fn a_table_in_another_schema_is_made_by_many_at_once() {
     assert!(is_running(&store.claim(&rival(&claim)).await.unwrap()));
 }
 
+/// Functions of the names that these verbs had with durations as numbers; processes that have not
+/// been replaced yet go on calling them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn functions_of_another_version_stay_beside_those_of_this_one() {
+    let table = Table::new("versions").await;
+    let pool = pool_of(2).await;
+    let before = format!(
+        "CREATE OR REPLACE FUNCTION {table}_claim(bytea, bytea, uuid, bigint, bigint, bigint, \
+         boolean, OUT verdict integer) LANGUAGE sql AS 'SELECT 7'; \
+         CREATE OR REPLACE FUNCTION {table}_complete(bytea, bytea, uuid, bigint, bytea, \
+         OUT verdict integer) LANGUAGE sql AS 'SELECT 7'; \
+         CREATE OR REPLACE FUNCTION {table}_renew(bytea, uuid, bigint, bigint) RETURNS boolean \
+         LANGUAGE sql AS 'SELECT false'",
+        table = table.0
+    );
+    sqlx::raw_sql(AssertSqlSafe(before))
+        .execute(&pool)
+        .await
+        .unwrap();
+    for named in [false, true] {
+        let store = table.store_with(pool.clone(), |builder| builder.named_statements(named));
+        store.migrate().await.unwrap();
+        let claim = fresh();
+        claimed(&store, &claim).await;
+        assert_eq!(store.renew(&claim).await.unwrap(), Fence::Passed);
+        let completed = store.complete(&claim, &response("1")).await.unwrap();
+        assert_eq!(completed, Completion::Stored);
+    }
+    let of_before = format!(
+        "SELECT {}_claim('', '', '00000000000000000000000000000000', 1::bigint, 1, 1, false)",
+        table.0
+    );
+    let verdict: i32 = sqlx::query_scalar(AssertSqlSafe(of_before))
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(verdict, 7);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
 async fn two_processes_share_one_truth() {
@@ -567,6 +607,33 @@ async fn a_lease_that_ends_during_the_transaction_lets_nobody_in() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_completion_beside_an_open_transaction_leaves_nobody_waiting_on_the_server() {
+    let table = Table::new("beside").await;
+    let store = table.store().await;
+    let pool = pool_of(2).await;
+    for renewed in [false, true] {
+        let claim = fresh();
+        claimed(&store, &claim).await;
+        if renewed {
+            assert_eq!(store.renew(&claim).await.unwrap(), Fence::Passed);
+        }
+        let mut transaction = pool.begin().await.unwrap();
+        let completed = store
+            .complete_in(&mut *transaction, &claim, &response("1"))
+            .await;
+        assert_eq!(completed.unwrap(), Completion::Stored);
+        // The server gives up by itself, before the store gives up the server.
+        let beside = store.complete(&claim, &response("1")).await.unwrap_err();
+        let source = std::error::Error::source(&beside).unwrap().to_string();
+        assert!(source.contains("another transaction"), "{source}");
+        transaction.rollback().await.unwrap();
+        let completed = store.complete(&claim, &response("1")).await.unwrap();
+        assert_eq!(completed, Completion::Stored);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
 async fn a_stricter_isolation_fails_and_loses_nothing() {
     let table = Table::new("isolation").await;
     let store = table.store().await;
@@ -889,18 +956,18 @@ async fn a_release_finds_its_claim_that_is_still_being_committed() {
         claim.on_lost = OnLost::Refuse;
         // As a claim whose commit takes longer than its caller's patience.
         let mut transaction = pool.begin().await.unwrap();
-        let verdict = format!(
-            "SELECT verdict FROM {}_claim($1, $2, '{:032x}', 30000000, 60000000, 60000000, false)",
+        let answer = format!(
+            "SELECT {}_claim($1, $2, '{:032x}', '30 s', '1 min', '1 min', false)",
             table.0,
             claim.owner.get()
         );
-        let verdict: i32 = sqlx::query_scalar(AssertSqlSafe(verdict))
+        let answer: Vec<u8> = sqlx::query_scalar(AssertSqlSafe(answer))
             .bind(&claim.id.as_bytes()[..])
             .bind(&FINGERPRINT.as_bytes()[..])
             .fetch_one(&mut *transaction)
             .await
             .unwrap();
-        assert_eq!(verdict, 1);
+        assert_eq!(answer, [0, 0, 0, 1], "claimed");
         let answer = store.release(&claim).await;
         assert!(
             matches!(answer, Err(StoreError::Unavailable(_))),

@@ -84,7 +84,8 @@ impl Execution {
         let Some(transactional) = state.runtime.0.store.as_transactional() else {
             return Err(unsupported());
         };
-        let (response, stored) = response.record(claimed.policy.max_response).await;
+        let recording = response.record(claimed.policy.max_response);
+        let (response, stored) = recording.whole().await;
         let was_in_doubt = state.start_commit_in()?;
         let connection = transaction.connection();
         let completion = transactional.complete_in(connection, &claimed.claim, &stored);

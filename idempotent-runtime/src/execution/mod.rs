@@ -16,7 +16,7 @@ pub use self::{
     error::{CommitError, CommitInError},
 };
 use crate::{
-    any_store::StoreFuture,
+    any_store::{CompleteError, StoreFuture},
     core::{
         key::Key,
         policy::{AppliedPolicy, Policy},
@@ -138,12 +138,13 @@ impl Execution {
         let Some((state, claimed)) = self.run() else {
             return Ok(response);
         };
-        let (response, stored) = response.record(claimed.policy.max_response).await;
+        let recording = response.record(claimed.policy.max_response);
+        let (response, stored) = recording.whole().await;
         state.start_commit(&stored)?;
-        let answered = match state.complete(&stored).await {
+        let answered = match state.complete(stored).await {
             Ok(Completion::Stored) => Answered::Stored,
             Ok(Completion::Fenced(found)) => Answered::Fenced(found),
-            Err(error) => {
+            Err(CompleteError::Unreadable(error) | CompleteError::Failed(error, _)) => {
                 tracing::warn!(
                     record = %claimed.claim.id.short_hash(),
                     error = &error as &dyn std::error::Error,
@@ -322,7 +323,10 @@ impl RunState {
         self.ending.load(Ordering::Acquire)
     }
 
-    pub(crate) fn complete(&self, response: &StoredResponse) -> StoreFuture<Completion> {
+    pub(crate) fn complete(
+        &self,
+        response: StoredResponse,
+    ) -> StoreFuture<Completion, CompleteError> {
         let store = &self.runtime.0.store;
         store.complete(&self.claimed().claim, response)
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    future::{Future, ready},
+    future::{Future, Ready},
     marker::PhantomData,
 };
 
@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     core::{protocol::can_keep, response::StoredResponse, value::VALUE_STATUS},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
-    recordable::sealed::Recordable,
+    recordable::sealed::{Recordable, Recording},
     store::DatabaseTransaction,
 };
 
@@ -130,9 +130,12 @@ impl<T: Serialize> Recordable for Value<T> {
         VALUE_STATUS
     }
 
-    fn record(self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)> {
+    fn record(
+        self,
+        max_response: u64,
+    ) -> Recording<Self, impl Future<Output = (Self, StoredResponse)>> {
         let stored = stored(&self.0, max_response);
-        ready((self, stored))
+        Recording::<Self, Ready<(Self, StoredResponse)>>::Done(self, stored)
     }
 }
 
@@ -164,12 +167,15 @@ impl<T: Serialize, E> Recordable for Ended<T, E> {
         VALUE_STATUS
     }
 
-    fn record(self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)> {
+    fn record(
+        self,
+        max_response: u64,
+    ) -> Recording<Self, impl Future<Output = (Self, StoredResponse)>> {
         let stored = match &self {
             Self::Value(value) => stored(value, max_response),
             // The key was released, and nothing is recorded.
             Self::Released(_) => StoredResponse::tombstone(VALUE_STATUS, &[]),
         };
-        ready((self, stored))
+        Recording::<Self, Ready<(Self, StoredResponse)>>::Done(self, stored)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
@@ -34,7 +34,7 @@ use crate::{
     },
     engine::{Answer, Begun, Detachable, execute},
     execution::{CommitError, CommitInError, Execution},
-    recordable::sealed::Recordable,
+    recordable::sealed::{Recordable, Recording},
     runtime::Idempotency,
     target::Target,
 };
@@ -263,7 +263,7 @@ pub(crate) fn problem(rendered: RenderedProblem) -> HttpResponse {
     let status = StatusCode::from_u16(rendered.status).unwrap_or_default();
     let mut response = HttpResponse::new(status).set_body(BoxBody::new(rendered.body));
     for (name, value) in rendered.headers {
-        // Only a documentation address that is no header value fails, and is left out.
+        // None fails: what is not made here was a header's value before it was recorded.
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             response
                 .headers_mut()
@@ -295,63 +295,74 @@ impl Recordable for HttpResponse {
         self.status().as_u16()
     }
 
-    async fn record(self, max_response: u64) -> (Self, StoredResponse) {
-        let (response, body) = self.into_parts();
-        let status = response.status().as_u16();
-        let headers: Vec<(&str, &[u8])> = response
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let content_type = content_type(response.headers());
-        let at_least = match body.size() {
+    fn record(
+        self,
+        max_response: u64,
+    ) -> Recording<Self, impl Future<Output = (Self, StoredResponse)>> {
+        let at_least = match self.body().size() {
             BodySize::None | BodySize::Stream => 0,
             BodySize::Sized(size) => size,
         };
-        if !can_keep(content_type, at_least, max_response) {
-            let stored = StoredResponse::tombstone(status, &headers);
-            return (response.set_body(body), stored);
+        let (response, body) = self.into_parts();
+        let status = response.status().as_u16();
+        if !can_keep(content_type(response.headers()), at_least, max_response) {
+            let stored = StoredResponse::tombstone_of(status, || headers(&response));
+            return Recording::Done(response.set_body(body), stored);
         }
-        let mut body = match body.try_into_bytes() {
+        match body.try_into_bytes() {
             Ok(whole) => {
-                let stored = StoredResponse::new(status, &headers, &whole);
-                return (response.set_body(BoxBody::new(whole)), stored);
+                let stored = StoredResponse::of(status, || headers(&response), &whole);
+                Recording::Done(response.set_body(BoxBody::new(whole)), stored)
             }
-            Err(body) => body,
-        };
-        let mut read = Vec::new();
-        let mut length = 0;
-        let whole = loop {
-            match poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
-                None => break true,
-                // A body that fails goes to the first caller as it is, failure included.
-                Some(Err(error)) => {
-                    read.push(Err(error));
+            Err(body) => Recording::Reading(Box::pin(read_response(response, body, max_response))),
+        }
+    }
+}
+
+/// Records a response whose body is not in one piece.
+async fn read_response(
+    response: HttpResponse<()>,
+    mut body: BoxBody,
+    max_response: u64,
+) -> (HttpResponse, StoredResponse) {
+    let mut read = Vec::new();
+    let mut length = 0;
+    let whole = loop {
+        match poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
+            None => break true,
+            // A body that fails goes to the first caller as it is, failure included.
+            Some(Err(error)) => {
+                read.push(Err(error));
+                break false;
+            }
+            Some(Ok(chunk)) => {
+                length += chunk.len() as u64;
+                read.push(Ok(chunk));
+                if length > max_response {
                     break false;
                 }
-                Some(Ok(chunk)) => {
-                    length += chunk.len() as u64;
-                    read.push(Ok(chunk));
-                    if length > max_response {
-                        break false;
-                    }
-                }
             }
-        };
-        if whole {
-            let mut all = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
-            read.iter()
-                .flatten()
-                .for_each(|chunk| all.extend_from_slice(chunk));
-            let all = all.freeze();
-            let stored = StoredResponse::new(status, &headers, &all);
-            return (response.set_body(BoxBody::new(all)), stored);
         }
-        let stored = StoredResponse::tombstone(status, &headers);
-        let read = read.into_iter();
-        let body = BoxBody::new(Resumed { read, rest: body });
-        (response.set_body(body), stored)
+    };
+    let status = response.status().as_u16();
+    if whole {
+        let mut all = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
+        read.iter()
+            .flatten()
+            .for_each(|chunk| all.extend_from_slice(chunk));
+        let all = all.freeze();
+        let stored = StoredResponse::of(status, || headers(&response), &all);
+        return (response.set_body(BoxBody::new(all)), stored);
     }
+    let stored = StoredResponse::tombstone_of(status, || headers(&response));
+    let read = read.into_iter();
+    let body = BoxBody::new(Resumed { read, rest: body });
+    (response.set_body(body), stored)
+}
+
+fn headers(response: &HttpResponse<()>) -> impl Iterator<Item = (&str, &[u8])> {
+    let headers = response.headers().iter();
+    headers.map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 /// A body of which some chunks were read already.

@@ -44,6 +44,11 @@ const SHARDS: usize = 256;
 /// With the default `max_response` of 1 MiB the default budget lets about 500 handlers run at the
 /// same time. A smaller `max_response` lets more.
 ///
+/// There is no budget for each caller: one who sends many keys can fill the store for all, whose new
+/// keys are then refused until records expire. (What is recorded is replayed all the same.) Make
+/// room for what may be recorded within a `ttl`, at the length of a response and 256 bytes each,
+/// and limit rates before the handler.
+///
 /// Cloning gives another handle on the same store.
 ///
 /// ```
@@ -132,7 +137,7 @@ impl MemoryStore {
     }
 
     /// [`Store::complete`], without a future.
-    pub(crate) fn complete_now(&self, claim: &Claim, response: &StoredResponse) -> Completion {
+    pub(crate) fn complete_now(&self, claim: &Claim, response: StoredResponse) -> Completion {
         let now = self.0.clock.now();
         let mut shard = self.0.shard(&claim.id);
         shard.complete(claim, response, now, &self.0.budget)
@@ -182,7 +187,7 @@ impl Store for MemoryStore {
         claim: &Claim,
         response: &StoredResponse,
     ) -> Result<Completion, StoreError> {
-        Ok(self.complete_now(claim, response))
+        Ok(self.complete_now(claim, response.clone()))
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {

@@ -26,10 +26,11 @@ use tokio::{
 };
 
 use super::{
+    answer::time_left,
     failure::{renewal_failed, store_error, timed_out, unattended},
     listener::listen,
     renewals::{Answer, Renewal, Renewals},
-    statement::{Statements, time_left},
+    statement::Statements,
     table::Table,
     watched::{Seen, Waiter, Watched},
 };

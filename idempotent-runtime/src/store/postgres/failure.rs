@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, time::Duration};
 
-use super::{statement::Failure, table::Table};
+use super::{answer::Failure, table::Table};
 use crate::store::StoreError;
 
 /// An explanation, with what was heard from the database.

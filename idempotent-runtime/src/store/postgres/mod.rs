@@ -4,6 +4,7 @@
 //! user's pool, because handlers may hold all of its connections in their transactions, is done
 //! on connections of the store's own: see [`attendant`].
 
+mod answer;
 mod attendant;
 mod builder;
 mod failure;
@@ -19,9 +20,10 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use tokio::time::{sleep, timeout};
 
 use self::{
+    answer::{Failure, Verdict},
     attendant::{Attendant, Connecting},
     failure::{contended, store_error, timed_out},
-    statement::{Failure, Statements, Verdict},
+    statement::Statements,
     table::Table,
     watched::POLL_PAUSE,
 };

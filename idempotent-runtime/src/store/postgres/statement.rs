@@ -1,4 +1,4 @@
-//! What is sent to the server, and what comes back.
+//! What is sent to the server.
 //!
 //! A statement is prepared on its connection, and its values are sent beside it. Where connections
 //! keep no prepared statements it is one message of the simple query protocol, with its values
@@ -7,18 +7,24 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Row, postgres::PgRow};
-
-use super::table::Table;
-use crate::{
-    core::{
-        fingerprint::Fingerprint,
-        policy::OnLost,
-        protocol::Found,
-        record::{Claim, RecordId},
-        response::StoredResponse,
+use sqlx::{
+    AssertSqlSafe, Encode, Executor, PgPool, Postgres, Row, Type,
+    encode::IsNull,
+    error::BoxDynError,
+    postgres::{
+        PgArgumentBuffer, PgTypeInfo,
+        types::{Oid, PgInterval},
     },
-    store::StoreError,
+};
+
+use super::{
+    answer::{Failure, Foreign, Verdict, verdict},
+    table::Table,
+};
+use crate::core::{
+    policy::OnLost,
+    record::{Claim, OwnerToken, RecordId},
+    response::StoredResponse,
 };
 
 /// What a server is asked for beyond it would overflow its calendar; 100 years.
@@ -37,65 +43,26 @@ pub(super) struct Statements {
 
 /// One statement in both of its forms.
 struct Form {
-    /// Up to the values, which are put in brackets behind it.
-    written: String,
+    /// What comes before and after the values, which are put in brackets.
+    written: [String; 2],
     /// With placeholders; `None` where the connections keep no prepared statements.
     named: Option<Arc<str>>,
 }
 
-/// What the server said; `F` is what it says of what is in the way.
-pub(super) enum Verdict<F = Found> {
-    /// Done as asked.
-    Passed,
-    Found(F),
-    /// The owner itself has recorded this before.
-    Before(F),
-    /// Somebody else is changing the row; with the fingerprint of what was there last.
-    Again(Option<Fingerprint>),
-}
-
-/// What is in the way is somebody else's.
-pub(super) struct Foreign;
-
-impl From<Found> for Foreign {
-    fn from(_: Found) -> Self {
-        Self
-    }
-}
-
-/// Why there is no verdict.
-pub(super) enum Failure {
-    Database(sqlx::Error),
-    Unreadable(StoreError),
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
-    }
-}
-
 impl Statements {
     pub(super) fn new(table: &Table, named: bool) -> Self {
-        let form = |function: &str, columns: &str, hex: &str, placeholders: &str| Form {
-            written: format!("SELECT {hex} FROM {}", table.quoted(function)),
-            named: named.then(|| {
-                let function = table.quoted(function);
-                format!("SELECT {columns} FROM {function}({placeholders})").into()
-            }),
+        let form = |function: &str, placeholders: &str, [before, after]: [&str; 2]| {
+            let function = table.quoted(function);
+            let named = named.then(|| format!("SELECT {function}({placeholders})").into());
+            let written = [format!("SELECT {before}{function}"), after.to_owned()];
+            Form { written, named }
         };
-        let columns = "verdict, found_fingerprint, time_left, found_response";
-        let hex = "verdict, encode(found_fingerprint, 'hex'), time_left, \
-                   encode(found_response, 'hex')";
+        // As digits, because how else bytes are written is a setting of the connection.
+        let hex = ["encode(", ", 'hex')"];
         Self {
-            claim: form(
-                "_claim",
-                columns,
-                hex,
-                "$1, $2, $3::text::uuid, $4, $5, $6, $7",
-            ),
-            complete: form("_complete", columns, hex, "$1, $2, $3::text::uuid, $4, $5"),
-            release: form("_release", "*", "*", "$1, $2::text::uuid"),
+            claim: form("_claim", "$1, $2, $3, $4, $5, $6, $7", hex),
+            complete: form("_complete", "$1, $2, $3, $4, $5", hex),
+            release: form("_release", "$1, $2", ["", ""]),
             renew: table.quoted("_renew"),
             watch: table.quoted("_watch"),
             sweep_of: [table.quoted(""), table.quoted("_awaited")],
@@ -108,15 +75,15 @@ impl Statements {
             sqlx::query(AssertSqlSafe(Arc::clone(named)))
                 .bind(&claim.id.as_bytes()[..])
                 .bind(&claim.fingerprint.as_bytes()[..])
-                .bind(owner(claim))
-                .bind(micros(claim.lease))
-                .bind(micros(lost_for(claim)))
-                .bind(micros(claim.ttl))
+                .bind(Owner(claim.owner))
+                .bind(interval(claim.lease))
+                .bind(interval(lost_for(claim)))
+                .bind(interval(claim.ttl))
                 .bind(claim.takes_over)
                 .fetch_one(pool)
                 .await?
         } else {
-            let mut text = Text::new(&self.claim.written, 0);
+            let mut text = Text::new(&self.claim.written[0], 0);
             text.bytes(claim.id.as_bytes());
             text.bytes(claim.fingerprint.as_bytes());
             text.owner(claim);
@@ -124,11 +91,10 @@ impl Statements {
             text.duration(lost_for(claim));
             text.duration(claim.ttl);
             text.value(if claim.takes_over { "true" } else { "false" });
-            sqlx::raw_sql(AssertSqlSafe(text.end()))
-                .fetch_one(pool)
-                .await?
+            let text = text.end() + &self.claim.written[1];
+            sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(pool).await?
         };
-        verdict(&row, &claim.id, self.claim.named.is_some())
+        verdict(&row, self.claim.named.is_some(), &claim.id)
     }
 
     pub(super) async fn complete<'e>(
@@ -141,23 +107,25 @@ impl Statements {
             sqlx::query(AssertSqlSafe(Arc::clone(named)))
                 .bind(&claim.id.as_bytes()[..])
                 .bind(&claim.fingerprint.as_bytes()[..])
-                .bind(owner(claim))
-                .bind(micros(claim.ttl))
+                .bind(Owner(claim.owner))
+                .bind(interval(claim.ttl))
                 .bind(response.to_durable(&claim.id, &claim.fingerprint))
                 .fetch_one(executor)
                 .await?
         } else {
             let response = response.to_durable(&claim.id, &claim.fingerprint);
-            let mut text = Text::new(&self.complete.written, response.len());
+            let mut text = Text::new(&self.complete.written[0], response.len());
             text.bytes(claim.id.as_bytes());
             text.bytes(claim.fingerprint.as_bytes());
             text.owner(claim);
             text.duration(claim.ttl);
             text.bytes(&response);
-            let text = AssertSqlSafe(text.end());
-            sqlx::raw_sql(text).fetch_one(executor).await?
+            let text = text.end() + &self.complete.written[1];
+            sqlx::raw_sql(AssertSqlSafe(text))
+                .fetch_one(executor)
+                .await?
         };
-        verdict(&row, &claim.id, self.complete.named.is_some())
+        verdict(&row, self.complete.named.is_some(), &claim.id)
     }
 
     pub(super) async fn release(
@@ -168,16 +136,15 @@ impl Statements {
         let row = if let Some(named) = &self.release.named {
             sqlx::query(AssertSqlSafe(Arc::clone(named)))
                 .bind(&claim.id.as_bytes()[..])
-                .bind(owner(claim))
+                .bind(Owner(claim.owner))
                 .fetch_one(pool)
                 .await?
         } else {
-            let mut text = Text::new(&self.release.written, 0);
+            let mut text = Text::new(&self.release.written[0], 0);
             text.bytes(claim.id.as_bytes());
             text.owner(claim);
-            sqlx::raw_sql(AssertSqlSafe(text.end()))
-                .fetch_one(pool)
-                .await?
+            let text = text.end() + &self.release.written[1];
+            sqlx::raw_sql(AssertSqlSafe(text)).fetch_one(pool).await?
         };
         Ok(match row.try_get(0)? {
             Some(true) => Verdict::Passed,
@@ -268,14 +235,15 @@ impl Text {
     }
 
     fn owner(&mut self, claim: &Claim) {
+        let owner = format!("{:032x}", claim.owner.get());
         self.value("'");
-        self.0.push_str(&owner(claim));
+        self.0.push_str(&owner);
         self.0.push_str("'::uuid");
     }
 
     fn duration(&mut self, duration: Duration) {
         self.value(&micros(duration).to_string());
-        self.0.push_str("::bigint");
+        self.0.push_str("*interval'1us'");
     }
 
     fn end(mut self) -> String {
@@ -304,12 +272,32 @@ impl Values {
     }
 }
 
-fn owner(claim: &Claim) -> String {
-    format!("{:032x}", claim.owner.get())
+/// An owner as a `uuid`.
+struct Owner(OwnerToken);
+
+impl Type<Postgres> for Owner {
+    fn type_info() -> PgTypeInfo {
+        const UUID: Oid = Oid(2950); // The same on every server.
+        PgTypeInfo::with_oid(UUID)
+    }
+}
+
+impl Encode<'_, Postgres> for Owner {
+    fn encode_by_ref(&self, buffer: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buffer.extend(&self.0.get().to_be_bytes());
+        Ok(IsNull::No)
+    }
 }
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.min(LONGEST).as_micros()).unwrap_or(i64::MAX)
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval {
+        microseconds: micros(duration),
+        ..PgInterval::default()
+    }
 }
 
 /// How long after its lease a claim stands in the way of others.
@@ -320,86 +308,10 @@ fn lost_for(claim: &Claim) -> Duration {
     }
 }
 
-pub(super) fn time_left(micros: Option<i64>) -> Duration {
-    Duration::from_micros(u64::try_from(micros.unwrap_or(0)).unwrap_or(0))
-}
-
-fn verdict(row: &PgRow, id: &RecordId, binary: bool) -> Result<Verdict, Failure> {
-    const NO_FINGERPRINT: &str = "a row without a fingerprint of 32 bytes";
-    let verdict: i32 = row.try_get(0)?;
-    if verdict == 1 {
-        // Whatever was there before, and however damaged, is over.
-        return Ok(Verdict::Passed);
-    }
-    let fingerprint = match bytes(row, 1, binary)? {
-        None => None,
-        Some(bytes) => {
-            let bytes = bytes.try_into();
-            let bytes = bytes.map_err(|_| unreadable(NO_FINGERPRINT))?;
-            Some(Fingerprint::from_bytes(bytes))
-        }
-    };
-    let left = time_left(row.try_get(2)?);
-    Ok(match (verdict, fingerprint) {
-        (2, Some(fingerprint)) => Verdict::Found(Found::Running {
-            fingerprint,
-            lease_left: Some(left),
-        }),
-        (3 | 5, Some(fingerprint)) => {
-            let response = bytes(row, 3, binary)?.unwrap_or_default();
-            let found = Found::Done {
-                fingerprint,
-                response: StoredResponse::from_durable(response.into(), id, &fingerprint)
-                    .map_err(unreadable)?,
-                ttl_left: left,
-            };
-            if verdict == 5 {
-                Verdict::Before(found)
-            } else {
-                Verdict::Found(found)
-            }
-        }
-        (4, Some(fingerprint)) => Verdict::Found(Found::Lost { fingerprint }),
-        (0, fingerprint) => Verdict::Again(fingerprint),
-        (6, _) => return Err(unreadable("a row with a time that no clock shows")),
-        _ => return Err(unreadable("an answer that this version does not know")),
-    })
-}
-
-/// A column of bytes, which are hexadecimal digits where the values are text.
-fn bytes(row: &PgRow, column: usize, binary: bool) -> Result<Option<Vec<u8>>, Failure> {
-    if binary {
-        return Ok(row.try_get(column)?);
-    }
-    let Some(digits) = row.try_get::<Option<&str>, _>(column)? else {
-        return Ok(None);
-    };
-    let bytes = digits.as_bytes().chunks(2).map(|pair| match pair {
-        [high, low] => Some(nibble(*high)? << 4 | nibble(*low)?),
-        _ => None,
-    });
-    let bytes: Option<Vec<u8>> = bytes.collect();
-    bytes
-        .map(Some)
-        .ok_or_else(|| unreadable("bytes that are not written as hexadecimal digits"))
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
-}
-
-fn unreadable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-    Failure::Unreadable(StoreError::unreadable(source))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::record::OwnerToken;
+    use crate::core::fingerprint::Fingerprint;
 
     #[test]
     fn values_are_digits() {
@@ -415,7 +327,7 @@ mod tests {
             renew.contains(&format!("(1,E'\\\\x{}'::bytea,", "a7".repeat(32))),
             "{renew}"
         );
-        assert!(renew.contains("3162240000000000::bigint"), "{renew}");
+        assert!(renew.contains("3162240000000000*interval'1us'"), "{renew}");
         let mut text = Text::new("", 0);
         text.bytes(claim.fingerprint.as_bytes());
         assert_eq!(text.end(), format!("(E'\\\\x{}'::bytea)", "27".repeat(32)));

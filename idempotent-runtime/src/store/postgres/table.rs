@@ -132,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn no_name_is_cut_off_by_the_server() {
+        let longest = "t".repeat(MAX_TABLE);
+        let schema = Table::parse(&longest).unwrap().schema();
+        let names = schema.split('"').filter(|name| name.starts_with(&longest));
+        let longest = names.map(str::len).max();
+        assert!(
+            longest.is_some_and(|length| length <= MAX_SCHEMA),
+            "{longest:?}"
+        );
+    }
+
+    #[test]
     fn the_schema_names_the_table_wherever_it_is_used() {
         let schema = Table::parse("app.Other").unwrap().schema();
         let mut code = schema.lines().filter(|line| !line.starts_with("--"));

@@ -351,7 +351,7 @@ pub(crate) fn problem(rendered: RenderedProblem) -> Response {
         *response.status_mut() = status;
     }
     for (name, value) in rendered.headers {
-        // Only a documentation address that is no header value fails, and is left out.
+        // None fails: what is not made here was a header's value before it was recorded.
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             response
                 .headers_mut()

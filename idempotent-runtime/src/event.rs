@@ -10,7 +10,8 @@ use crate::core::record::ShortHash;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// The operation: method and route pattern, or the attribute's `operation`. A body over the
+    /// The operation: method and route pattern, or the attribute's `operation`; what
+    /// [`Idempotency::once`](crate::Idempotency::once) was given. A body over the
     /// limit is refused before the attribute is known, so its event always has the former.
     pub operation: &'a str,
     /// Which record; `None` when the request has none.

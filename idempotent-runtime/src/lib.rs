@@ -87,6 +87,61 @@
 //! [`Execution::commit_in`] writes the record in the handler's own database transaction: effect
 //! and record are committed together, or neither is, whenever the process ends.
 //!
+//! # Beyond HTTP
+//!
+//! A message of a queue is delivered again when its consumer died before it acknowledged, and a job
+//! is started twice. [`Idempotency::once`] runs a function once for a key, with the same claims,
+//! leases, waits and records, in any process that has a store; it needs no framework (feature
+//! `functions`).
+//!
+//! ```
+//! # #[cfg(feature = "functions")] mod example {
+//! use std::time::Duration;
+//! use idempotent_runtime::{Idempotency, OnceError, Scope};
+//!
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt;
+//! # struct Paid { id: String, amount: i64 }
+//! # async fn charge(_: i64) -> Receipt { Receipt }
+//! async fn on_paid(idempotency: &Idempotency, event: Paid) -> Result<Receipt, OnceError> {
+//!     let receipt = idempotency
+//!         .once("on paid", Scope::global(), &event.id)
+//!         .payload(&event.amount)
+//!         .ttl(Duration::from_hours(7 * 24))
+//!         .run(async move { charge(event.amount).await })
+//!         .await?;
+//!     Ok(receipt.value)
+//! }
+//! # }
+//! ```
+//!
+//! `run` records whatever the function returns, a `Result` with its error too. `try_run` records
+//! what is `Ok`; an `Err` says that **nothing has happened**, and the next call runs the function
+//! again. [`OnceExecution::commit_in`] makes effect and record one transaction.
+//!
+//! The attribute does the same for an ordinary `async fn`, when it is told where the runtime is. Its
+//! callers do not see that it is protected:
+//!
+//! ```
+//! # #[cfg(all(feature = "functions", feature = "macros"))] mod example {
+//! # use std::sync::Arc;
+//! # use idempotent_runtime::{Idempotency, OnceError, idempotent};
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt;
+//! # struct Paid { id: String, amount: i64 }
+//! # struct State { idempotency: Idempotency }
+//! # enum Error { Once(OnceError) }
+//! # impl From<OnceError> for Error { fn from(error: OnceError) -> Self { Self::Once(error) } }
+//! # async fn charge(_: &State, _: i64) -> Result<Receipt, Error> { Ok(Receipt) }
+//! #[idempotent(runtime = state.idempotency, key = event.id, scope = "global", ttl = "7d")]
+//! async fn on_paid(state: Arc<State>, event: Paid) -> Result<Receipt, Error> {
+//!     charge(&state, event.amount).await
+//! }
+//! # }
+//! ```
+//!
+//! A consumer acknowledges its message when the call has a value, and not before: then the record is
+//! in the store. An [`OnceError`] says what to do with the message: where it
+//! [is retryable](OnceError::is_retryable), give it back to the broker; else put it aside.
+//!
 //! # Shutting down
 //!
 //! A handler goes on after its client went away, so a server that has closed its connections may
@@ -99,7 +154,8 @@
 //! | `axum` | handlers of axum 0.8 |
 //! | `actix` | handlers of actix-web 4 |
 //! | `macros` (default) | the attribute |
-//! | `memory` | [`MemoryStore`]; comes with either framework |
+//! | `functions` | [`Idempotency::once`], and the attribute on functions; comes with either framework |
+//! | `memory` | [`MemoryStore`]; comes with `functions` |
 //! | `sqlite` | `SqliteStore`: records in a file |
 //! | `postgres` | `PostgresStore`: records in PostgreSQL, over a pool of sqlx |
 //! | `redis` | `RedisStore`: records in Redis 7 or Valkey |
@@ -109,23 +165,29 @@
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod any_store;
 mod clock;
 mod core;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod engine;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod event;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod execution;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
+mod once;
+#[cfg(feature = "functions")]
 mod reconcile;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
+mod recordable;
+#[cfg(feature = "functions")]
 mod runtime;
 #[cfg(any(feature = "axum", feature = "actix"))]
 pub mod scopes;
 pub mod store;
+#[cfg(feature = "functions")]
+mod target;
 #[cfg(any(feature = "axum", feature = "actix"))]
 mod web;
 
@@ -146,6 +208,8 @@ pub use crate::store::postgres::{InvalidTableName, PostgresStore, PostgresStoreB
 pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
+#[cfg(any(feature = "axum", feature = "actix"))]
+pub use crate::web::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{
@@ -159,13 +223,14 @@ pub use crate::{
     },
     store::Store,
 };
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 pub use crate::{
     event::{Event, Outcome},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
+    once::{Once, OnceBuilder, OnceError, OnceExecution},
     reconcile::{LostRun, Reconciled},
+    recordable::Recordable,
     runtime::{Idempotency, IdempotencyBuilder},
-    web::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Recordable, RequestHead},
 };
 
 /// What belongs to axum alone.
@@ -182,7 +247,7 @@ pub mod actix {
 
 /// What generated code calls. Not part of the public interface: it changes without notice.
 #[doc(hidden)]
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 pub mod __private {
     pub use std::option::Option::{None, Some};
     use std::time::Duration;
@@ -191,6 +256,10 @@ pub mod __private {
         core::policy::{
             FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy, StatusSet, StoreDown,
         },
+        once::function::{FunctionCall, FunctionOutput, Runtime},
+    };
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub use crate::{
         runtime::scope_id,
         web::{
             Call,

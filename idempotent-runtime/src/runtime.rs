@@ -12,6 +12,8 @@ use std::{
 
 use tokio::sync::Notify as Bell;
 
+#[cfg(any(feature = "axum", feature = "actix"))]
+use crate::web::RequestHead;
 use crate::{
     any_store::AnyStore,
     core::{
@@ -22,7 +24,6 @@ use crate::{
     event::{Event, Outcome},
     reconcile::{LostRun, Reconciled, Reconciler},
     store::Store,
-    web::RequestHead,
 };
 
 /// The runtime of all protected handlers of an application: its store, its scopes, its settings.
@@ -44,6 +45,7 @@ pub(crate) struct Inner {
     pub(crate) store: Box<dyn AnyStore>,
     pub(crate) namespace: String,
     pub(crate) problems: ProblemSettings,
+    #[cfg(any(feature = "axum", feature = "actix"))]
     scopes: Vec<NamedScope>,
     max_waiting: usize,
     waiting: AtomicUsize,
@@ -61,8 +63,10 @@ pub(crate) struct Inner {
 
 type Hook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
+#[cfg(any(feature = "axum", feature = "actix"))]
 pub(crate) type Resolver = Box<dyn Fn(&RequestHead<'_>) -> Option<String> + Send + Sync>;
 
+#[cfg(any(feature = "axum", feature = "actix"))]
 struct NamedScope {
     id: u64,
     name: String,
@@ -73,7 +77,7 @@ struct NamedScope {
 const MAX_RELEASING_LATE: usize = 1024;
 
 /// The shortest lease and ttl that can be set at run time.
-const SHORTEST: Duration = Duration::from_millis(100);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Sets up an [`Idempotency`].
 #[must_use]
@@ -81,6 +85,7 @@ pub struct IdempotencyBuilder {
     store: Box<dyn AnyStore>,
     namespace: String,
     problems: ProblemSettings,
+    #[cfg(any(feature = "axum", feature = "actix"))]
     scopes: Vec<NamedScope>,
     max_waiting: usize,
     hook: Option<Hook>,
@@ -97,6 +102,7 @@ impl Idempotency {
             store: Box::new(Arc::new(store)),
             namespace: String::new(),
             problems: ProblemSettings::default(),
+            #[cfg(any(feature = "axum", feature = "actix"))]
             scopes: Vec::new(),
             max_waiting: 1024,
             hook: None,
@@ -167,6 +173,7 @@ impl IdempotencyBuilder {
     ///
     /// Who is told a stored response is decided by this value alone: take it from something
     /// that has been verified, such as an extension that an authentication middleware put there.
+    #[cfg(any(feature = "axum", feature = "actix"))]
     pub fn scope(
         mut self,
         name: impl Into<String>,
@@ -305,6 +312,7 @@ impl IdempotencyBuilder {
             store: self.store,
             namespace: self.namespace,
             problems: self.problems,
+            #[cfg(any(feature = "axum", feature = "actix"))]
             scopes: self.scopes,
             max_waiting: self.max_waiting,
             waiting: AtomicUsize::new(0),
@@ -333,6 +341,7 @@ impl Inner {
     }
 
     /// The resolver of the scope with this id.
+    #[cfg(any(feature = "axum", feature = "actix"))]
     pub(crate) fn resolver(&self, scope: u64) -> Option<&Resolver> {
         let named = self.scopes.iter().find(|named| named.id == scope)?;
         Some(&named.resolver)
@@ -358,6 +367,7 @@ impl Inner {
     }
 
     /// Whether somebody wants to know of requests without a record.
+    #[cfg(any(feature = "axum", feature = "actix"))]
     pub(crate) fn is_observed(&self) -> bool {
         self.hook.is_some() || tracing::enabled!(tracing::Level::DEBUG)
     }
@@ -429,6 +439,7 @@ impl Drop for ReleasingLate {
 }
 
 /// The id by which a handler's type names its scope: FNV-1a of the name, never 0.
+#[cfg(any(feature = "axum", feature = "actix"))]
 #[must_use]
 pub const fn scope_id(name: &str) -> u64 {
     let bytes = name.as_bytes();
@@ -474,11 +485,14 @@ impl fmt::Display for Joined<'_> {
 
 impl fmt::Debug for Idempotency {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scopes: Vec<&str> = self.0.scopes.iter().map(|scope| &*scope.name).collect();
-        formatter
-            .debug_struct("Idempotency")
-            .field("namespace", &self.0.namespace)
-            .field("scopes", &scopes)
+        let mut runtime = formatter.debug_struct("Idempotency");
+        runtime.field("namespace", &self.0.namespace);
+        #[cfg(any(feature = "axum", feature = "actix"))]
+        {
+            let scopes: Vec<&str> = self.0.scopes.iter().map(|scope| &*scope.name).collect();
+            runtime.field("scopes", &scopes);
+        }
+        runtime
             .field("running", &self.running())
             .finish_non_exhaustive()
     }

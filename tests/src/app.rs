@@ -206,7 +206,8 @@ impl Setup {
 }
 
 /// One that no other test and no earlier run has, because stores are shared.
-fn namespace() -> String {
+#[must_use]
+pub fn namespace() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let next = NEXT.fetch_add(1, Ordering::Relaxed);

@@ -24,8 +24,8 @@ pub mod wait;
 pub mod world;
 
 pub use crate::{
-    app::{App, Framework, Setting, Setup},
-    backend::Kind,
+    app::{App, Framework, Setting, Setup, namespace},
+    backend::{Kind, Place},
     client::{Connection, Request, Response},
     store::{Fault, Steered, Verb},
     wait::{eventually, soon},

@@ -66,6 +66,8 @@ pub enum Problem {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RenderedProblem {
+    /// What it says.
+    pub problem: Problem,
     /// The status code.
     pub status: u16,
     /// The headers, in lower case.
@@ -170,6 +172,7 @@ impl Problem {
             headers.push(("link", format!("<{address}>; rel=\"describedby\"").into()));
         }
         RenderedProblem {
+            problem: self.clone(),
             status,
             headers,
             // Strings and numbers always serialise.

@@ -18,7 +18,7 @@ use crate::{
     core::{
         fingerprint::Fingerprint,
         key::Key,
-        policy::{OnLost, Policy, StoreDown},
+        policy::{AppliedPolicy, OnLost, Policy, StoreDown},
         problem::Problem,
         protocol::{self, Decision, Found, May},
         record::{Claim, RecordId},
@@ -35,7 +35,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a request asks for: the claim of an id.
 pub(crate) struct Wanted {
-    pub(crate) policy: &'static Policy,
+    pub(crate) policy: AppliedPolicy,
     pub(crate) id: RecordId,
     pub(crate) key: Key,
     pub(crate) fingerprint: Fingerprint,
@@ -57,7 +57,7 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
             let next = match Claiming::new(&state.runtime.0, &claim).await {
                 Ok(ClaimAnswer::Claimed) => break granted(&state, wanted, claim, asked),
                 Ok(ClaimAnswer::Found(found)) => patience.answer(&state, &wanted, &claim, found),
-                Err(error) => return failed(&state, &wanted, claim, &error),
+                Err(error) => return failed(&state, &wanted, claim, error),
             };
             match next {
                 Next::Answer(answer) => return Begun::Answer(answer),
@@ -74,7 +74,7 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
 
 impl Wanted {
     fn claim(&self, inner: &Inner, patience: &Patience) -> Claim {
-        let policy = self.policy;
+        let policy = &*self.policy;
         Claim {
             lease: inner.lease.unwrap_or(policy.lease),
             ttl: inner.ttl.unwrap_or(policy.ttl),
@@ -86,7 +86,7 @@ impl Wanted {
     }
 
     fn report(&self, state: &RunState, outcome: Outcome) {
-        state.report(self.policy, Some(self.id.short_hash()), outcome);
+        state.report(&self.policy, Some(self.id.short_hash()), outcome);
     }
 }
 
@@ -120,7 +120,7 @@ impl Patience {
     /// What to do about something that was found under the id.
     fn answer(&mut self, state: &RunState, wanted: &Wanted, claim: &Claim, found: Found) -> Next {
         let inner = &state.runtime.0;
-        let policy = wanted.policy;
+        let policy = &*wanted.policy;
         let lease_left = match found {
             Found::Running { lease_left, .. } => Some(lease_left),
             Found::Done { .. } | Found::Lost { .. } => None,
@@ -175,7 +175,7 @@ impl Patience {
 }
 
 /// What becomes of a request whose claim the store did not answer.
-fn failed(state: &RunState, wanted: &Wanted, claim: Claim, error: &StoreError) -> Begun {
+fn failed(state: &RunState, wanted: &Wanted, claim: Claim, error: StoreError) -> Begun {
     let inner = &state.runtime.0;
     if let StoreError::Full = error {
         wanted.report(state, Outcome::StoreFull);
@@ -183,11 +183,13 @@ fn failed(state: &RunState, wanted: &Wanted, claim: Claim, error: &StoreError) -
     }
     tracing::error!(
         record = %wanted.id.short_hash(),
-        error = error as &dyn std::error::Error,
+        error = &error as &dyn std::error::Error,
         "the idempotency store could not be asked for a claim",
     );
+    let is_away = matches!(error, StoreError::Unavailable(_));
+    state.target.keep_failure(error);
     // What is there, and cannot be read, may say that the handler has run.
-    if let StoreError::Unavailable(_) = error {
+    if is_away {
         // It may have been granted all the same, and the answer was lost.
         spawn(release_later(Arc::clone(inner), claim));
         if wanted.policy.store_down == StoreDown::Run {

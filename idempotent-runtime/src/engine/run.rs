@@ -24,9 +24,9 @@ use crate::{
     },
     event::Outcome,
     execution::{Answered, Claimed, End, RunState},
+    recordable::{Recordable, sealed::Recording},
     runtime::Running,
     store::{ClaimAnswer, Completion, Fence, StoreError},
-    web::{Recordable, sealed::Recording},
 };
 
 /// A claim that is held. Dropped without an outcome, it is abandoned.
@@ -228,7 +228,7 @@ fn judge<R: Recordable>(
             return Judged::Settled(response, verdict);
         }
     };
-    let policy = state.claimed().policy;
+    let policy = &state.claimed().policy;
     let ending = Ending::Returned {
         status: response.status(),
         released,
@@ -248,7 +248,7 @@ fn after_panic(state: &RunState) -> Verdict {
     if let End::Committed(committed, answered) = state.end() {
         return Verdict::Committed(committed, Box::new(answered));
     }
-    match protocol::conclude(state.claimed().policy, Ending::Panicked) {
+    match protocol::conclude(&state.claimed().policy, Ending::Panicked) {
         Conclusion::Release => Verdict::Release,
         Conclusion::Complete => {
             let response = StoredResponse::new(PANIC_STATUS, &[], b"");

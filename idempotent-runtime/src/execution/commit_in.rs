@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use super::{Answered, CommitInError, Execution, RunState};
 use crate::{
     core::response::StoredResponse,
+    recordable::Recordable,
     store::{Completion, DatabaseTransaction, StoreError},
-    web::Recordable,
 };
 
 impl Execution {
@@ -146,6 +146,14 @@ impl<R> Uncommitted<R> {
             state.decide_commit_in(stored, Answered::Stored);
         }
         Ok(self.response)
+    }
+
+    /// The same, of another type.
+    pub(crate) fn map<S>(self, map: impl FnOnce(R) -> S) -> Uncommitted<S> {
+        Uncommitted {
+            response: map(self.response),
+            record: self.record,
+        }
     }
 }
 

@@ -19,15 +19,16 @@ use crate::{
     any_store::{CompleteError, StoreFuture},
     core::{
         key::Key,
-        policy::Policy,
+        policy::{AppliedPolicy, Policy},
         protocol::Found,
         record::{Claim, ShortHash},
         response::StoredResponse,
     },
     event::Outcome,
+    recordable::Recordable,
     runtime::Idempotency,
     store::Completion,
-    web::{Recordable, Target},
+    target::Target,
 };
 
 /// The handler's own handle on its run: an extractor, for axum and for actix-web.
@@ -97,7 +98,7 @@ pub(crate) enum End {
 }
 
 pub(crate) struct Claimed {
-    pub(crate) policy: &'static Policy,
+    pub(crate) policy: AppliedPolicy,
     pub(crate) claim: Claim,
     pub(crate) key: Key,
 }

@@ -101,7 +101,7 @@ pub enum ClaimAnswer {
     Found(Found),
 }
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 impl ClaimAnswer {
     /// The answer, unless it is one that nobody can read.
     pub(crate) fn readable(self) -> Result<Self, StoreError> {
@@ -112,7 +112,7 @@ impl ClaimAnswer {
     }
 }
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 impl Completion {
     /// The answer, unless it is one that nobody can read.
     pub(crate) fn readable(self) -> Result<Self, StoreError> {
@@ -123,7 +123,7 @@ impl Completion {
     }
 }
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 fn found_readable(found: Found) -> Result<Found, StoreError> {
     match found {
         Found::Done { response, .. } if response.is_sealed() => Err(StoreError::unreadable(

@@ -26,10 +26,7 @@ use send_wrapper::SendWrapper;
 
 use super::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Start, Target, begin, body_too_large, inspect,
-    respond::Reply,
-    sealed::{Recordable, Recording},
-    start,
+    Start, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{
@@ -37,7 +34,9 @@ use crate::{
     },
     engine::{Answer, Begun, Detachable, execute},
     execution::{CommitError, CommitInError, Execution},
+    recordable::sealed::{Recordable, Recording},
     runtime::Idempotency,
+    target::Target,
 };
 
 const KEY: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);

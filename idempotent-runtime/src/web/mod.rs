@@ -7,72 +7,33 @@ pub(crate) mod axum;
 mod head;
 pub(crate) mod respond;
 
-use std::{fmt, fmt::Display, future::Future, pin::Pin, sync::Arc};
+use std::{fmt, fmt::Display, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
 
 pub use self::head::RequestHead;
-pub(crate) use self::head::Target;
 use self::head::{Head, Sole};
 use crate::{
     core::{
         fingerprint::Fingerprint,
         key::{Key, KeyError},
-        policy::{FingerprintPolicy, KeyPolicy, Policy, ScopePolicy},
+        policy::{AppliedPolicy, FingerprintPolicy, KeyPolicy, Policy, ScopePolicy},
         problem::{Problem, ProblemSettings, RenderedProblem},
         protocol::{self, Ask, ScopeAnswer},
-        response::StoredResponse,
         scope::Scope,
     },
     engine::{self, Answer, Begun, Wanted},
     event::Outcome,
     execution::RunState,
     runtime::Idempotency,
+    target::Target,
 };
 
 /// The header that carries the key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that marks a replay.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
-
-/// A response that can be recorded: `axum::response::Response` and `actix_web::HttpResponse`.
-///
-/// It is sealed: these are all there are.
-pub trait Recordable: sealed::Recordable {}
-
-impl<R: sealed::Recordable> Recordable for R {}
-
-pub(crate) mod sealed {
-    use super::{Future, Pin, StoredResponse};
-
-    pub trait Recordable: Sized {
-        fn status(&self) -> u16;
-
-        /// Gives the response back whole, with what is recorded of it.
-        fn record(
-            self,
-            max_response: u64,
-        ) -> Recording<Self, impl Future<Output = (Self, StoredResponse)>>;
-    }
-
-    /// A response that is being recorded.
-    pub enum Recording<R, F> {
-        /// Its body was there, as most are.
-        Done(R, StoredResponse),
-        /// Its body is still to come. In a box, so that the others need no room for it.
-        Reading(Pin<Box<F>>),
-    }
-
-    impl<R, F: Future<Output = (R, StoredResponse)>> Recording<R, F> {
-        pub(crate) async fn whole(self) -> (R, StoredResponse) {
-            match self {
-                Self::Done(response, stored) => (response, stored),
-                Self::Reading(reading) => reading.await,
-            }
-        }
-    }
-}
 
 /// The call of a protected handler: its extracted arguments, and what else is known of the
 /// request.
@@ -331,7 +292,7 @@ fn wanted(mut keyed: Keyed, policy: &'static Policy) -> Result<(Arc<RunState>, W
     match protocol::ask(policy, request) {
         Ask::Claim(id, key) => {
             let wanted = Wanted {
-                policy,
+                policy: AppliedPolicy::Attribute(policy),
                 id,
                 key,
                 fingerprint,

@@ -24,13 +24,14 @@ use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::web::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Keyed, RequestHead,
-    Sole, Start, Target, begin, body_too_large, inspect, respond::Reply, start,
+    Sole, Start, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{policy::Policy, problem::RenderedProblem, response::StoredResponse},
     engine::{Answer, Begun, Detachable, execute, spawn},
     execution::{CommitError, CommitInError, Execution},
     runtime::Idempotency,
+    target::Target,
 };
 
 const KEY: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);

@@ -17,7 +17,7 @@ use http_body_util::BodyExt;
 use super::content_type;
 use crate::{
     core::{protocol::can_keep, response::StoredResponse},
-    web::sealed::{Recordable, Recording},
+    recordable::sealed::{Recordable, Recording},
 };
 
 impl Recordable for Response {

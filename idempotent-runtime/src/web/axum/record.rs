@@ -96,17 +96,19 @@ async fn read(
         }
     };
     let status = response.status().as_u16();
-    let stored = match (whole, &*read) {
-        (true, [only]) => StoredResponse::of(status, || headers(&response), only),
-        (true, more) => StoredResponse::of(status, || headers(&response), &more.concat()),
-        (false, _) => StoredResponse::tombstone_of(status, || headers(&response)),
-    };
+    if whole {
+        // In one piece: a stream that has ended may panic when it is polled again.
+        let all = match <[Bytes; 1]>::try_from(read) {
+            Ok([only]) => only,
+            Err(read) => read.concat().into(),
+        };
+        let stored = StoredResponse::of(status, || headers(&response), &all);
+        *response.body_mut() = Body::from(all);
+        return (response, stored);
+    }
+    let stored = StoredResponse::tombstone_of(status, || headers(&response));
     let rest = std::mem::take(response.body_mut());
-    *response.body_mut() = match <[Bytes; 1]>::try_from(read) {
-        Ok([only]) if whole => Body::from(only),
-        Ok(one) => resumed(one.into(), last, rest),
-        Err(read) => resumed(read, last, rest),
-    };
+    *response.body_mut() = resumed(read, last, rest);
     (response, stored)
 }
 
@@ -164,5 +166,69 @@ impl HttpBody for Resumed {
             whole.set_upper(read + upper);
         }
         whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
+    use super::*;
+
+    const CHECKSUM: HeaderName = HeaderName::from_static("x-checksum");
+    const LIMIT: u64 = 100;
+
+    /// Gives these frames one by one, then its end, and must not be polled again.
+    struct Frames(Option<std::vec::IntoIter<Frame<Bytes>>>);
+
+    impl HttpBody for Frames {
+        type Data = Bytes;
+        type Error = axum::Error;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<ReadFrame>> {
+            let frames = self.0.as_mut().expect("not polled after its end");
+            let next = frames.next();
+            if next.is_none() {
+                self.0 = None;
+            }
+            Poll::Ready(next.map(Ok))
+        }
+    }
+
+    async fn recorded(frames: Vec<Frame<Bytes>>) -> (Response, StoredResponse) {
+        let body = Body::new(Frames(Some(frames.into_iter())));
+        match Response::new(body).record(LIMIT) {
+            Recording::Done(response, stored) => (response, stored),
+            Recording::Reading(reading) => reading.await,
+        }
+    }
+
+    fn data(text: &'static str) -> Frame<Bytes> {
+        Frame::data(Bytes::from_static(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn a_response_with_trailers_leaves_a_tombstone_and_goes_out_whole() {
+        for before in [vec![], vec![data("a")], vec![data("a"), data("b")]] {
+            let expected: String = "ab"[..before.len()].to_owned();
+            let trailers = HeaderMap::from_iter([(CHECKSUM, HeaderValue::from_static("1"))]);
+            let frames = before
+                .into_iter()
+                .chain([Frame::trailers(trailers.clone())]);
+            let (response, stored) = recorded(frames.collect()).await;
+            assert!(stored.is_tombstone());
+            let sent = response.into_body().collect().await.unwrap();
+            assert_eq!(sent.trailers(), Some(&trailers));
+            assert_eq!(sent.to_bytes(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_not_polled_after_its_end() {
+        for frames in [vec![], vec![data("a")], vec![data("a"), data("b")]] {
+            let (response, stored) = recorded(frames).await;
+            let sent = response.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(stored.body(), sent);
+        }
     }
 }

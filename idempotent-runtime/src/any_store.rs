@@ -54,6 +54,8 @@ pub(crate) trait AnyStore: Send + Sync {
     fn abandon(&self, claim: &Claim);
     fn as_notify(&self) -> Option<&dyn Notify>;
     fn as_transactional(&self) -> Option<&dyn Transactional>;
+    #[cfg(feature = "metrics")]
+    fn memory_usage(&self) -> crate::store::MemoryUsage;
 }
 
 impl<S: Store> AnyStore for Arc<S> {
@@ -107,6 +109,11 @@ impl<S: Store> AnyStore for Arc<S> {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.as_ref().as_transactional()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn memory_usage(&self) -> crate::store::MemoryUsage {
+        self.as_ref().memory_usage()
     }
 }
 

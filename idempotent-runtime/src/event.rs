@@ -1,6 +1,6 @@
 //! What happened to a request, for logs and for the builder's hook.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::core::record::ShortHash;
 
@@ -13,10 +13,21 @@ pub struct Event<'a> {
     /// The operation: method and route pattern, or the attribute's `operation`. A body over the
     /// limit is refused before the attribute is known, so its event always has the former.
     pub operation: &'a str,
+    /// The operation as a metric's label. It differs where [`operation`](Self::operation) depends
+    /// on what a client sends: a request without a route has `(no route)` in the place of its path,
+    /// and a method that nobody knows is `_OTHER`. So there are no more labels than operations.
+    pub label: &'a str,
     /// Which record; `None` when the request has none.
     pub record: Option<ShortHash>,
     /// What happened.
     pub outcome: Outcome,
+    /// How long the handler ran, to its end or its panic, under a claim. Told once, with the first
+    /// event after that.
+    pub handler_time: Option<Duration>,
+    /// How long the request waited for a running one. Told once.
+    pub wait_time: Option<Duration>,
+    /// How many bytes the body has that was recorded or is sent again.
+    pub response_bytes: Option<u64>,
 }
 
 /// The outcomes of a request.

@@ -53,6 +53,9 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
         let inner = &state.runtime.0;
         let policy = wanted.policy;
         let report = |outcome| state.report(policy, Some(wanted.id.short_hash()), outcome);
+        if let Some(observation) = state.observation() {
+            observation.record(wanted.id.short_hash());
+        }
         let mut wait = None;
         // How often it may ask to take over: a store that does not grant what was lost would be asked
         // for ever.
@@ -131,12 +134,14 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                         .map(|left| Instant::now() + left.max(POLL_PAUSE));
                     let until = lease_end.map_or(deadline, |end| end.min(deadline));
                     let _ = Box::pin(timeout_at(until, ended(inner, &claim))).await;
+                    note_wait(&state, policy, deadline);
                 }
                 (Decision::TakeOver, _) => {
                     take_overs -= 1;
                     takes_over = true;
                 }
                 (Decision::Replay(response), deadline) => {
+                    state.note_response(&response);
                     report(match deadline {
                         Some(_) => Outcome::WaitedThenReplayed,
                         None => Outcome::Replayed,
@@ -150,6 +155,18 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                 (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
             }
         }
+    }
+}
+
+/// Takes note of how long the request has waited so far.
+fn note_wait(state: &RunState, policy: &Policy, deadline: Instant) {
+    if let Some(observation) = state.observation()
+        && let Some(longest) = policy.wait
+    {
+        observation.measure(|measures| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            measures.wait_time = Some(longest.saturating_sub(left));
+        });
     }
 }
 
@@ -168,6 +185,11 @@ fn granted(state: &Arc<RunState>, wanted: Wanted, claim: Claim, asked: Option<In
         caller,
         ..
     } = wanted;
+    tracing::debug!(
+        record = %claim.id.short_hash(),
+        takes_over = claim.takes_over,
+        "the claim is granted",
+    );
     state.bind(Claimed { policy, claim, key });
     let guard = RunGuard::new(Arc::clone(state));
     if claim.takes_over {

@@ -207,7 +207,13 @@ async fn produce<R: Recordable>(
     state: &RunState,
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> (R, Verdict) {
+    if let Some(observation) = state.observation() {
+        observation.handler_starts();
+    }
     let response = handler.await;
+    if let Some(observation) = state.observation() {
+        observation.handler_ended();
+    }
     let released = match state.end() {
         End::Returned { released } => released,
         End::Committed(committed, answered) => {
@@ -229,6 +235,9 @@ async fn produce<R: Recordable>(
 }
 
 fn after_panic(state: &RunState) -> Verdict {
+    if let Some(observation) = state.observation() {
+        observation.handler_ended();
+    }
     if let End::Committed(committed, answered) = state.end() {
         return Verdict::Committed(committed, Box::new(answered));
     }
@@ -278,6 +287,7 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
             Verdict::Committed(response, answered) => match *answered {
                 Answered::Stored => {
                     guard.settled = true;
+                    guard.state.note_response(&response);
                     guard.report(Outcome::Executed);
                     return None;
                 }
@@ -301,6 +311,7 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
         guard.settled = true;
         match guard.state.complete(&response).await {
             Ok(Completion::Stored) => {
+                guard.state.note_response(&response);
                 guard.report(outcome);
                 None
             }
@@ -349,7 +360,10 @@ async fn complete_later(guard: RunGuard, response: StoredResponse, outcome: Outc
         sleep(pause).await;
         pause = (pause * 2).min(longest);
         match guard.state.complete(&response).await {
-            Ok(Completion::Stored) => return guard.report(outcome),
+            Ok(Completion::Stored) => {
+                guard.state.note_response(&response);
+                return guard.report(outcome);
+            }
             Ok(Completion::Fenced(_)) => return guard.state.report_fenced(),
             Err(error @ StoreError::Unreadable(_)) => return unreadable(&guard, &error),
             Err(_) => {}

@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use tracing::Span;
+
 pub use self::{
     commit_in::Uncommitted,
     error::{CommitError, CommitInError},
@@ -25,6 +27,7 @@ use crate::{
         response::StoredResponse,
     },
     event::Outcome,
+    observation::{Observation, Operation},
     runtime::Idempotency,
     store::Completion,
     web::{Recordable, Target},
@@ -58,6 +61,8 @@ pub(crate) struct RunState {
     pub(crate) target: Target,
     /// Set when the claim is granted.
     claimed: OnceLock<Claimed>,
+    /// Set where somebody wants to know; in a box, because mostly nobody does.
+    observation: OnceLock<Box<Observation>>,
     progress: Mutex<Progress>,
     /// Whether the store is being told, or was told, of the outcome.
     ending: AtomicBool,
@@ -183,11 +188,42 @@ impl RunState {
             runtime,
             target,
             claimed: OnceLock::new(),
+            observation: OnceLock::new(),
             progress: Mutex::new(Progress::Running { released: false }),
             ending: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins to observe the request, if somebody wants to know of it.
+    pub(crate) fn observe(&self, policy: &Policy) {
+        let inner = &self.runtime.0;
+        if inner.is_observed() {
+            let operation = Operation::new(policy, Some(&self.target));
+            let observation = Observation::new(operation, inner.is_measured());
+            // A request is driven once.
+            let _ = self.observation.set(Box::new(observation));
+        }
+    }
+
+    pub(crate) fn observation(&self) -> Option<&Observation> {
+        self.observation.get().map(|observation| &**observation)
+    }
+
+    /// The span of all that happens to the request, where it has one.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.observation().map(Observation::span)
+    }
+
+    /// Takes note of a response that is recorded, or sent again.
+    pub(crate) fn note_response(&self, response: &StoredResponse) {
+        if let Some(observation) = self.observation()
+            && !response.is_tombstone()
+        {
+            let bytes = response.body().len() as u64;
+            observation.measure(|measures| measures.response_bytes = Some(bytes));
         }
     }
 
@@ -335,8 +371,9 @@ impl RunState {
     }
 
     pub(crate) fn report(&self, policy: &Policy, record: Option<ShortHash>, outcome: Outcome) {
-        let operation = self.target.operation(policy);
-        self.runtime.0.report(&operation, record, outcome);
+        let operation = Operation::new(policy, Some(&self.target));
+        let inner = &self.runtime.0;
+        inner.report(operation, record, outcome, self.observation());
     }
 }
 

@@ -169,19 +169,32 @@ impl Target {
     pub(crate) fn operation(&self, policy: &Policy) -> [&str; 3] {
         match policy.operation {
             Some(name) => [name, "", ""],
-            None => [self.method(), " ", self.pattern()],
+            None => self.parts(),
         }
     }
 
-    /// The matched route; the path itself where no route was matched (a fallback handler).
-    pub(super) fn pattern(&self) -> &str {
+    /// Method and matched route; the path itself where no route was matched (a fallback handler).
+    pub(crate) fn parts(&self) -> [&str; 3] {
+        let pattern = self.pattern().unwrap_or_else(|| self.path());
+        [self.method(), " ", pattern]
+    }
+
+    /// Method and matched route, of which there are no more than routes, whatever clients send.
+    pub(crate) fn label(&self) -> [&str; 3] {
+        // As OpenTelemetry's conventions for HTTP have it.
+        let method = match self.method() {
+            known @ ("POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT") => known,
+            _ => "_OTHER",
+        };
+        [method, " ", self.pattern().unwrap_or("(no route)")]
+    }
+
+    fn pattern(&self) -> Option<&str> {
         match self {
             #[cfg(feature = "axum")]
-            Self::Axum { pattern, .. } => pattern
-                .as_ref()
-                .map_or_else(|| self.path(), |path| path.as_str()),
+            Self::Axum { pattern, .. } => pattern.as_ref().map(|path| path.as_str()),
             #[cfg(feature = "actix")]
-            Self::Actix { pattern, .. } => pattern.as_deref().unwrap_or_else(|| self.path()),
+            Self::Actix { pattern, .. } => pattern.as_deref(),
         }
     }
 }

@@ -83,6 +83,33 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All there are.
+    pub const ALL: [Self; 23] = [
+        Self::Executed,
+        Self::Tombstoned,
+        Self::Released,
+        Self::Panicked,
+        Self::Replayed,
+        Self::Reconciled,
+        Self::WaitedThenReplayed,
+        Self::Unprotected,
+        Self::UnprotectedStoreDown,
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::CallerUnknown,
+        Self::InFlight,
+        Self::KeyReused,
+        Self::OutcomeUnknown,
+        Self::ResponseNotKept,
+        Self::BodyTooLarge,
+        Self::Misconfigured,
+        Self::StoreUnavailable,
+        Self::StoreFull,
+        Self::Fenced,
+        Self::Abandoned,
+        Self::CompletionDelayed,
+    ];
+
     /// The outcome's stable name, such as `waited-then-replayed`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -5,7 +5,7 @@
 //! layer that lets the handlers find it, and `drain` before the process ends.
 //!
 //! `cargo run -p axum-payments` starts it and says what to try: two commands, and a page at `/` on
-//! which payments are broken on purpose (`demonstration.rs`). The environment says the rest:
+//! which payments are broken on purpose (`demonstration.rs`). `/metrics` is for Prometheus. The environment says the rest:
 //!
 //! | variable | what it sets | default |
 //! |---|---|---|

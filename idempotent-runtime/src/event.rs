@@ -15,7 +15,8 @@ pub struct Event<'a> {
     pub operation: &'a str,
     /// The operation as a metric's label. It differs where [`operation`](Self::operation) depends
     /// on what a client sends: a request without a route has `(no route)` in the place of its path,
-    /// and a method that nobody knows is `_OTHER`. So there are no more labels than operations.
+    /// and a method that nobody knows is `_OTHER`. So there are no more labels than routes. Logs and
+    /// spans have it too.
     pub label: &'a str,
     /// Which record; `None` when the request has none.
     pub record: Option<ShortHash>,

@@ -38,7 +38,8 @@ impl<'a> Operation<'a> {
             .unwrap_or_default()
     }
 
-    /// As a metric's label, in parts: there are no more of them than routes, whatever clients send.
+    /// As logs and metrics have it, in parts: there are no more of them than routes, whatever
+    /// clients send, and nothing that a path may tell.
     pub(crate) fn label(&self) -> [&'a str; 3] {
         let parts = self.target.map(Target::label);
         self.name
@@ -70,7 +71,7 @@ impl Observation {
         Self {
             span: tracing::debug_span!(
                 "idempotent",
-                operation = %Joined(operation.parts()),
+                operation = %Joined(operation.label()),
                 record = tracing::field::Empty,
                 outcome = tracing::field::Empty,
             ),

@@ -429,7 +429,7 @@ impl Inner {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
-                    operation = %Joined(operation.parts()),
+                    operation = %Joined(operation.label()),
                     record = record.map(tracing::field::display),
                     outcome = outcome.name(),
                     "idempotency",

@@ -103,9 +103,9 @@ pub const NAMES: [&str; 13] = [
 
 /// Upper bounds, in seconds, that suit the histograms of durations: from a store in this process
 /// to the longest `wait`.
-pub const DURATION_BUCKETS: [f64; 16] = [
-    0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 15.0,
-    60.0, 300.0,
+pub const DURATION_BUCKETS: [f64; 17] = [
+    0.000_02, 0.000_1, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
+    15.0, 60.0, 300.0,
 ];
 
 /// Upper bounds, in bytes, that suit the histogram of response sizes.

@@ -30,9 +30,10 @@ pub fn all() -> String {
     keep().render()
 }
 
-/// The value of each series, by its name and labels as they are written.
+/// The value of each series that is a whole number, which all are but the sums of times, by its name
+/// and labels as they are written.
 #[derive(Clone, Debug)]
-pub struct Series(BTreeMap<String, f64>);
+pub struct Series(BTreeMap<String, u64>);
 
 impl Series {
     /// All there are now.
@@ -42,23 +43,22 @@ impl Series {
         let series = lines.filter_map(|line| line.rsplit_once(' '));
         Self(
             series
-                .map(|(name, value)| (name.to_owned(), value.parse().unwrap()))
+                .filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?)))
                 .collect(),
         )
     }
 
-    /// What has been added since, of what starts with this; nothing is left out but what is as it
-    /// was.
-    pub fn since(&self, before: &Self, start: &str) -> BTreeMap<String, f64> {
+    /// What counters whose name starts with this have counted since; those that did are all there.
+    pub fn since(&self, before: &Self, start: &str) -> BTreeMap<String, u64> {
         let started = self.0.iter().filter(|(name, _)| name.starts_with(start));
         started
             .map(|(name, value)| (name.clone(), value - before.value(name)))
-            .filter(|(_, added)| *added != 0.0)
+            .filter(|(_, added)| *added != 0)
             .collect()
     }
 
     /// The value of one; 0 if it is not there.
-    pub fn value(&self, name: &str) -> f64 {
+    pub fn value(&self, name: &str) -> u64 {
         self.0.get(name).copied().unwrap_or_default()
     }
 }

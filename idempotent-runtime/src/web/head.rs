@@ -192,7 +192,9 @@ impl Target {
     fn pattern(&self) -> Option<&str> {
         match self {
             #[cfg(feature = "axum")]
-            Self::Axum { pattern, .. } => pattern.as_ref().map(|path| path.as_str()),
+            Self::Axum { pattern, .. } => {
+                pattern.as_ref().map(::axum::extract::MatchedPath::as_str)
+            }
             #[cfg(feature = "actix")]
             Self::Actix { pattern, .. } => pattern.as_deref(),
         }

@@ -47,22 +47,22 @@ impl Tally {
         self.recorded(operation, bytes);
     }
 
-    fn outcomes(&self) -> BTreeMap<String, f64> {
+    fn outcomes(&self) -> BTreeMap<String, u64> {
         let named = self.outcomes.iter().map(|((operation, outcome), count)| {
             let labels = format!(r#"operation="{operation}",outcome="{outcome}""#);
             let name = format!("idempotency_requests_total{{{labels}}}");
-            (name, f64::from(*count))
+            (name, u64::from(*count))
         });
         named.collect()
     }
 
-    fn handlers(&self) -> BTreeMap<String, f64> {
+    fn handlers(&self) -> BTreeMap<String, u64> {
         let name = |operation: &str| {
             format!(r#"idempotency_handler_duration_seconds_count{{operation="{operation}"}}"#)
         };
         let named = self.handlers.iter();
         named
-            .map(|(operation, count)| (name(operation), f64::from(*count)))
+            .map(|(operation, count)| (name(operation), u64::from(*count)))
             .collect()
     }
 }
@@ -156,20 +156,14 @@ async fn while_it_runs(app: &App, tally: &mut Tally) {
 
     app.idempotency.record_gauges();
     let now = Series::now();
-    assert_eq!(now.value("idempotency_running_handlers"), 3.0);
-    assert_eq!(now.value("idempotency_waiting_requests"), 1.0);
-    assert_eq!(now.value("idempotency_detached_handlers"), 1.0);
+    assert_eq!(now.value("idempotency_running_handlers"), 3);
+    assert_eq!(now.value("idempotency_waiting_requests"), 1);
+    assert_eq!(now.value("idempotency_detached_handlers"), 1);
     let memory = app.store.memory();
     let entries = memory.entries() as u64;
     assert!(entries > 3, "records and claims");
-    assert_eq!(
-        now.value("idempotency_memory_store_entries"),
-        entries as f64
-    );
-    assert_eq!(
-        now.value("idempotency_memory_store_bytes"),
-        memory.bytes() as f64
-    );
+    assert_eq!(now.value("idempotency_memory_store_entries"), entries);
+    assert_eq!(now.value("idempotency_memory_store_bytes"), memory.bytes());
 
     app.world.open("g");
     let first = running.response().await;
@@ -273,7 +267,7 @@ async fn otherwise(framework: Framework, tally: &mut Tally) -> Vec<App> {
 }
 
 /// What the stores were asked, and how often they answered that they could not.
-fn store_series(apps: &[&App]) -> (BTreeMap<String, f64>, BTreeMap<String, f64>) {
+fn store_series(apps: &[&App]) -> (BTreeMap<String, u64>, BTreeMap<String, u64>) {
     let verbs = [
         ("claim", Verb::Claim),
         ("complete", Verb::Complete),
@@ -283,22 +277,28 @@ fn store_series(apps: &[&App]) -> (BTreeMap<String, f64>, BTreeMap<String, f64>)
     let asked = verbs.map(|(name, verb)| {
         let answered: usize = apps.iter().map(|app| app.store.answered(verb)).sum();
         let series = format!(r#"idempotency_store_duration_seconds_count{{verb="{name}"}}"#);
-        (series, answered as f64)
+        (series, answered as u64)
     });
     let errors = [
-        (r#"verb="claim",error="unavailable""#, 2.0),
-        (r#"verb="claim",error="full""#, 1.0),
-        (r#"verb="complete",error="unavailable""#, 1.0),
+        (r#"verb="claim",error="unavailable""#, 2),
+        (r#"verb="claim",error="full""#, 1),
+        (r#"verb="complete",error="unavailable""#, 1),
     ]
     .map(|(labels, count)| (format!("idempotency_store_errors_total{{{labels}}}"), count));
     (
-        asked
-            .into_iter()
-            .filter(|(_, count)| *count != 0.0)
-            .collect(),
+        asked.into_iter().filter(|(_, count)| *count != 0).collect(),
         errors.into_iter().collect(),
     )
 }
+
+/// What of an event the metrics are made of.
+type Told = (
+    String,
+    Outcome,
+    Option<Duration>,
+    Option<Duration>,
+    Option<u64>,
+);
 
 both! {
     async fn the_metrics_of_a_script_equal_what_happened(framework: Framework) {
@@ -322,13 +322,13 @@ both! {
                     format!(r#"idempotency_response_size_bytes_{part}{{operation="{operation}"}}"#);
                 now.value(&name) - before.value(&name)
             };
-            assert_eq!(of("sum"), *bytes as f64, "bytes of {operation}");
-            assert_eq!(of("count"), f64::from(*count), "bodies of {operation}");
+            assert_eq!(of("sum"), *bytes as u64, "bytes of {operation}");
+            assert_eq!(of("count"), u64::from(*count), "bodies of {operation}");
         }
         let waits = "idempotency_wait_duration_seconds_count";
         let waited = now.since(&before, waits);
         let expected = format!(r#"{waits}{{operation="POST /wait/long"}}"#);
-        assert_eq!(waited, BTreeMap::from([(expected, 1.0)]));
+        assert_eq!(waited, BTreeMap::from([(expected, 1)]));
         let apps: Vec<&App> = std::iter::once(&app).chain(&others).collect();
         let (asked, errors) = store_series(&apps);
         let name = "idempotency_store_duration_seconds_count";
@@ -338,7 +338,6 @@ both! {
 
     async fn the_hook_is_told_what_the_metrics_are_made_of(framework: Framework) {
         let _turn = turn().await;
-        type Told = (String, Outcome, Option<Duration>, Option<Duration>, Option<u64>);
         let told: Arc<Mutex<Vec<Told>>> = Arc::default();
         let heard = Arc::clone(&told);
         let setup: Setup = framework.setup().configure(move |builder| {
@@ -399,8 +398,8 @@ both! {
             let name = format!(r#"idempotency_near_cache_lookups_total{{result="{result}"}}"#);
             now.value(&name) - before.value(&name)
         };
-        assert_eq!((lookups("miss"), lookups("hit")), (1.0, 3.0));
-        assert!(now.value("idempotency_near_cache_bytes") > 0.0);
+        assert_eq!((lookups("miss"), lookups("hit")), (1, 3));
+        assert!(now.value("idempotency_near_cache_bytes") > 0);
     }
 
     async fn a_renewal_that_is_not_answered_is_counted(framework: Framework) {
@@ -415,7 +414,7 @@ both! {
         app.store.hang(Verb::Renew, Fault::Before);
         let name = r#"idempotency_store_errors_total{verb="renew",error="timeout"}"#;
         let added = || Series::now().value(name) - before.value(name);
-        eventually("a renewal was given up", || added() >= 1.0).await;
+        eventually("a renewal was given up", || added() >= 1).await;
         app.store.heal(Verb::Renew);
         app.world.open("g");
         running.response().await.assert_first(201);
@@ -432,10 +431,10 @@ both! {
         let now = Series::now();
         let added = |name: &str| now.value(name) - before.value(name);
         let asked = r#"idempotency_store_duration_seconds_count{verb="complete_in"}"#;
-        assert_eq!(added(asked), 1.0);
+        assert_eq!(added(asked), 1);
         let size = r#"idempotency_response_size_bytes_sum{operation="POST /pay"}"#;
-        assert_eq!(added(size), first.body.len() as f64);
+        assert_eq!(added(size), first.body.len() as u64);
         let executed = r#"idempotency_requests_total{operation="POST /pay",outcome="executed"}"#;
-        assert_eq!(added(executed), 1.0);
+        assert_eq!(added(executed), 1);
     }
 }

@@ -49,8 +49,8 @@ async function caller(address) {
     await pay(address, key, { 'X-Demo-Delay-Ms': String(Math.round(40 * Math.random())) });
     if (number % 3 === 0) await pay(address, key);
     if (number % 5 === 0) void rarely[Math.floor(rarely.length * Math.random())](address, key);
-    await new Promise((resolve) => setTimeout(resolve, 60));
+    await new Promise((resolve) => setTimeout(resolve, 120));
   }
 }
 
-await Promise.all(addresses.flatMap((address) => [caller(address), caller(address)]));
+await Promise.all(addresses.flatMap((address) => [1, 2, 3, 4].map(() => caller(address))));

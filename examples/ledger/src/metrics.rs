@@ -16,8 +16,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 pub struct Metrics(PrometheusHandle);
 
 impl Metrics {
-    /// Keeps metrics from here on. Needs a tokio runtime, and comes before
-    /// [`IdempotencyBuilder::build`](idempotent_runtime::metrics::describe), which describes them.
+    /// Keeps metrics from here on. Comes before the `build` of an `Idempotency`, which describes them
+    /// to whoever keeps them. Call it in a tokio runtime.
     ///
     /// # Errors
     ///

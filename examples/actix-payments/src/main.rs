@@ -121,7 +121,7 @@ fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempoten
     builder.build()
 }
 
-/// For Prometheus.
+/// For Prometheus. A service lets only its own network see them.
 #[get("/metrics")]
 async fn all_metrics(request: HttpRequest, metrics: web::Data<Metrics>) -> impl Responder + use<> {
     if let Some(idempotency) = request.app_data::<Idempotency>() {

@@ -61,6 +61,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .route("/orders/{id}", get(orders::show))
         .route("/idempotency-keys", post(issue_key))
         .route("/healthz", get(|| async { "ok" }))
+        // A service lets only its own network see them.
         .route(
             "/metrics",
             get(async move || {

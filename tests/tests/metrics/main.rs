@@ -6,6 +6,7 @@
 
 mod counted;
 mod dashboard;
+mod script;
 mod spans;
 
 use idempotent_tests::logs;

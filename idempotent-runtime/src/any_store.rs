@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Borrow,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -38,6 +39,13 @@ pub(crate) enum CompleteError {
     Failed(StoreError, StoredResponse),
 }
 
+impl Borrow<StoreError> for CompleteError {
+    fn borrow(&self) -> &StoreError {
+        let (Self::Unreadable(error) | Self::Failed(error, _)) = self;
+        error
+    }
+}
+
 // The answer is never pinned, and the box is pinned by itself.
 impl<T, E> Unpin for StoreFuture<T, E> {}
 
@@ -66,6 +74,8 @@ pub(crate) trait AnyStore: Send + Sync {
     fn abandon(&self, claim: &Claim);
     fn as_notify(&self) -> Option<&dyn Notify>;
     fn as_transactional(&self) -> Option<&dyn Transactional>;
+    #[cfg(feature = "metrics")]
+    fn memory_usage(&self) -> crate::store::MemoryUsage;
 }
 
 impl<S: Store> AnyStore for Arc<S> {
@@ -128,6 +138,11 @@ impl<S: Store> AnyStore for Arc<S> {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.as_ref().as_transactional()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn memory_usage(&self) -> crate::store::MemoryUsage {
+        self.as_ref().memory_usage()
     }
 }
 

@@ -147,6 +147,14 @@
 //! A handler goes on after its client went away, so a server that has closed its connections may
 //! still be at work. [`Idempotency::drain`] waits for that.
 //!
+//! # Watching it
+//!
+//! What an operator must know is logged with `tracing`, from `warn` up. At `debug` each request has
+//! a span `idempotent` with `operation`, `record` (a short hash, by which one record can be
+//! followed) and `outcome`, which stays the parent of all that its handler logs, also after the
+//! client went away; and events for the claim and for each outcome. The feature `metrics` counts and
+//! measures, and [`IdempotencyBuilder::on_event`] tells a hook of yours.
+//!
 //! # Features
 //!
 //! | feature | what it adds |
@@ -161,6 +169,7 @@
 //! | `redis` | `RedisStore`: records in Redis 7 or Valkey |
 //! | `near-cache` | `NearCache`: replays of any store from this process's memory |
 //! | `encrypt` | `Encrypted`: responses sealed at rest, in any store |
+//! | `metrics` | `metrics`: counters, histograms and gauges, by the `metrics` crate |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -175,6 +184,10 @@ mod engine;
 mod event;
 #[cfg(feature = "functions")]
 mod execution;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "functions")]
+mod observation;
 #[cfg(feature = "functions")]
 mod once;
 #[cfg(feature = "functions")]

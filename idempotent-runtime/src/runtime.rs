@@ -22,6 +22,7 @@ use crate::{
         record::{OwnerToken, ShortHash},
     },
     event::{Event, Outcome},
+    observation::{Joined, Measures, Observation, Operation},
     reconcile::{LostRun, Reconciled, Reconciler},
     store::Store,
 };
@@ -52,6 +53,7 @@ pub(crate) struct Inner {
     releasing_late: AtomicUsize,
     owners: OwnerTokens,
     running: AtomicUsize,
+    detached: AtomicUsize,
     idle: Bell,
     unprotected: AtomicU64,
     hook: Option<Hook>,
@@ -98,8 +100,11 @@ pub struct IdempotencyBuilder {
 impl Idempotency {
     /// A runtime over this store.
     pub fn builder(store: impl Store) -> IdempotencyBuilder {
+        let store = Arc::new(store);
+        #[cfg(feature = "metrics")]
+        let store = crate::metrics::Measured(store);
         IdempotencyBuilder {
-            store: Box::new(Arc::new(store)),
+            store: Box::new(store),
             namespace: String::new(),
             problems: ProblemSettings::default(),
             #[cfg(any(feature = "axum", feature = "actix"))]
@@ -151,6 +156,34 @@ impl Idempotency {
     #[must_use]
     pub fn running(&self) -> usize {
         self.0.running.load(Ordering::SeqCst)
+    }
+
+    /// How many protected handlers are running whose client went away.
+    #[must_use]
+    pub fn detached(&self) -> usize {
+        self.0.detached.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are waiting for a running one (`wait = "…"`).
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Sets the gauges of [`metrics`](crate::metrics) to what they are now. Call it just before
+    /// metrics are rendered, in the handler of `/metrics` for instance, or now and then where they
+    /// are pushed. It takes about a microsecond.
+    ///
+    /// Gauges have no labels: of two runtimes in one process the last call counts.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// # let idempotency = Idempotency::builder(MemoryStore::default()).build();
+    /// idempotency.record_gauges();
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn record_gauges(&self) {
+        crate::metrics::gauges(self);
     }
 
     /// How many requests ran unprotected so far: without a key where none is needed, or while
@@ -217,6 +250,9 @@ impl IdempotencyBuilder {
     }
 
     /// Is told every outcome, in the request's own task: it must be quick and must not panic.
+    ///
+    /// It is told all that the metrics of the feature `metrics` are made of, but for the store's
+    /// times, for those who have metrics of another kind.
     ///
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
@@ -308,6 +344,8 @@ impl IdempotencyBuilder {
     /// The runtime.
     #[must_use]
     pub fn build(self) -> Idempotency {
+        #[cfg(feature = "metrics")]
+        crate::metrics::describe();
         Idempotency(Arc::new(Inner {
             store: self.store,
             namespace: self.namespace,
@@ -319,6 +357,7 @@ impl IdempotencyBuilder {
             releasing_late: AtomicUsize::new(0),
             owners: OwnerTokens::new(),
             running: AtomicUsize::new(0),
+            detached: AtomicUsize::new(0),
             idle: Bell::new(),
             unprotected: AtomicU64::new(0),
             hook: self.hook,
@@ -366,13 +405,30 @@ impl Inner {
         (self.releasing_late.fetch_add(1, Ordering::Relaxed) < MAX_RELEASING_LATE).then_some(late)
     }
 
-    /// Whether somebody wants to know of requests without a record.
-    #[cfg(any(feature = "axum", feature = "actix"))]
-    pub(crate) fn is_observed(&self) -> bool {
-        self.hook.is_some() || tracing::enabled!(tracing::Level::DEBUG)
+    /// A handler that runs on without its client, until this is dropped.
+    pub(crate) fn detached(self: &Arc<Self>) -> Detached {
+        self.detached.fetch_add(1, Ordering::Relaxed);
+        Detached(Arc::clone(self))
     }
 
-    pub(crate) fn report(&self, operation: &[&str], record: Option<ShortHash>, outcome: Outcome) {
+    /// Whether somebody wants to know of every request.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.is_measured() || tracing::enabled!(tracing::Level::DEBUG)
+    }
+
+    /// Whether somebody wants to know how long things take.
+    pub(crate) fn is_measured(&self) -> bool {
+        cfg!(feature = "metrics") || self.hook.is_some()
+    }
+
+    /// Tells what happened to a request.
+    pub(crate) fn report(
+        &self,
+        operation: Operation<'_>,
+        record: Option<ShortHash>,
+        outcome: Outcome,
+        observation: Option<&Observation>,
+    ) {
         if matches!(
             outcome,
             Outcome::Unprotected | Outcome::UnprotectedStoreDown
@@ -382,7 +438,7 @@ impl Inner {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
-                    operation = %Joined(operation),
+                    operation = %Joined(operation.label()),
                     record = record.map(tracing::field::display),
                     outcome = outcome.name(),
                     "idempotency",
@@ -399,12 +455,28 @@ impl Inner {
             | Outcome::CompletionDelayed => log!(warn),
             _ => log!(debug),
         }
-        if let Some(hook) = &self.hook {
-            hook(&Event {
-                operation: &operation.concat(),
+        if let Some(observation) = observation {
+            observation.outcome(outcome);
+        }
+        if self.is_measured() {
+            let measures = observation.map_or_else(Measures::default, Observation::take);
+            self.tell(&Event {
+                operation: &operation.parts().concat(),
+                label: &operation.label().concat(),
                 record,
                 outcome,
+                handler_time: measures.handler_time,
+                wait_time: measures.wait_time,
+                response_bytes: measures.response_bytes,
             });
+        }
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        #[cfg(feature = "metrics")]
+        crate::metrics::request(event);
+        if let Some(hook) = &self.hook {
+            hook(event);
         }
     }
 }
@@ -417,6 +489,15 @@ impl Drop for Running {
         if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_waiters();
         }
+    }
+}
+
+/// A handler that runs on without its client.
+pub(crate) struct Detached(Arc<Inner>);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.detached.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -471,15 +552,6 @@ impl OwnerTokens {
     fn next(&self) -> OwnerToken {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         OwnerToken::new(self.start.wrapping_add(next.into()))
-    }
-}
-
-/// Parts that are read as one text.
-struct Joined<'a>(&'a [&'a str]);
-
-impl fmt::Display for Joined<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| formatter.write_str(part))
     }
 }
 

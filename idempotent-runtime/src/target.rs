@@ -75,25 +75,52 @@ impl Target {
 
     /// What was called, in parts that are read as one text.
     pub(crate) fn operation<'a>(&'a self, policy: &'a Policy) -> [&'a str; 3] {
-        match (policy.operation, self) {
-            (Some(name), _) => [name, "", ""],
-            (None, Self::Function(function)) => [&function.operation, "", ""],
-            #[cfg(any(feature = "axum", feature = "actix"))]
-            (None, _) => [self.method(), " ", self.pattern()],
+        match policy.operation {
+            Some(name) => [name, "", ""],
+            None => self.parts(),
         }
     }
 
-    /// The matched route; the path itself where no route was matched (a fallback handler).
+    /// The function's name; or method and matched route, and the path itself where no route was
+    /// matched (a fallback handler).
+    pub(crate) fn parts(&self) -> [&str; 3] {
+        match self {
+            Self::Function(function) => [&function.operation, "", ""],
+            #[cfg(any(feature = "axum", feature = "actix"))]
+            _ => {
+                let pattern = self.pattern().unwrap_or_else(|| self.path());
+                [self.method(), " ", pattern]
+            }
+        }
+    }
+
+    /// The function's name; or method and matched route, of which there are no more than routes,
+    /// whatever clients send.
+    pub(crate) fn label(&self) -> [&str; 3] {
+        match self {
+            Self::Function(function) => [&function.operation, "", ""],
+            #[cfg(any(feature = "axum", feature = "actix"))]
+            _ => {
+                // As OpenTelemetry's conventions for HTTP have it.
+                let method = match self.method() {
+                    known @ ("POST" | "PUT" | "PATCH" | "DELETE" | "CONNECT") => known,
+                    _ => "_OTHER",
+                };
+                [method, " ", self.pattern().unwrap_or("(no route)")]
+            }
+        }
+    }
+
     #[cfg(any(feature = "axum", feature = "actix"))]
-    pub(crate) fn pattern(&self) -> &str {
+    fn pattern(&self) -> Option<&str> {
         match self {
             #[cfg(feature = "axum")]
-            Self::Axum { pattern, .. } => pattern
-                .as_ref()
-                .map_or_else(|| self.path(), |path| path.as_str()),
+            Self::Axum { pattern, .. } => {
+                pattern.as_ref().map(::axum::extract::MatchedPath::as_str)
+            }
             #[cfg(feature = "actix")]
-            Self::Actix { pattern, .. } => pattern.as_deref().unwrap_or_else(|| self.path()),
-            Self::Function(_) => "",
+            Self::Actix { pattern, .. } => pattern.as_deref(),
+            Self::Function(_) => None,
         }
     }
 

@@ -6,7 +6,7 @@ use idempotent_runtime::{
     Claim, Encrypted, MemoryStore, NearCache, PostgresStore, RedisStore, SealingKey, SqliteStore,
     Store, StoredResponse,
     store::{
-        ClaimAnswer, Completion, Fence, Notify, StoreError, Transactional,
+        ClaimAnswer, Completion, Fence, MemoryUsage, Notify, StoreError, Transactional,
         contract::{Harness, check},
     },
 };
@@ -238,5 +238,9 @@ impl Store for Backend {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         each!(self, store => store.as_transactional())
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        each!(self, store => store.memory_usage())
     }
 }

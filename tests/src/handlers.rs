@@ -167,6 +167,7 @@ async fn perform<R: Reply>(context: Context, sent: impl AsRef<[u8]>) -> R {
     if let Some(transact) = plan.transact {
         return in_transaction(&world, &execution, transact, plan.late_gate.as_deref()).await;
     }
+    tracing::info!("a handler acts");
     let effect = if plan.release {
         execution.release();
         0

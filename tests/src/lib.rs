@@ -18,6 +18,7 @@ pub mod database;
 pub mod example;
 pub mod handlers;
 pub mod logs;
+pub mod metrics;
 pub mod proxy;
 pub mod store;
 pub mod wait;

@@ -12,7 +12,9 @@ use std::{
 
 use idempotent_runtime::{
     Claim, MemoryStore, Store, StoredResponse,
-    store::{ClaimAnswer, Completion, Fence, Found, Notify, StoreError, Transactional},
+    store::{
+        ClaimAnswer, Completion, Fence, Found, MemoryUsage, Notify, StoreError, Transactional,
+    },
 };
 use tokio::sync::watch;
 
@@ -289,6 +291,10 @@ impl Store for Steered {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.0.kept.as_transactional()
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        self.0.kept.memory_usage()
     }
 }
 

@@ -50,6 +50,9 @@ pub(crate) struct Wanted {
 #[expect(clippy::manual_async_fn)]
 pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output = Begun> + Send {
     async move {
+        if let Some(observation) = state.observation() {
+            observation.record(wanted.id.short_hash());
+        }
         let mut patience = Patience::new();
         let granted = loop {
             let asked = state.runtime.0.store.needs_lease().then(Instant::now);
@@ -62,7 +65,10 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
             match next {
                 Next::Answer(answer) => return Begun::Answer(answer),
                 Next::Ask => {}
-                Next::Wait(wait) => wait.await,
+                Next::Wait(wait) => {
+                    wait.await;
+                    patience.note(&state, &wanted.policy);
+                }
             }
         };
         match granted {
@@ -117,6 +123,18 @@ impl Patience {
         }
     }
 
+    /// Takes note of how long the request has waited so far.
+    fn note(&self, state: &RunState, policy: &Policy) {
+        if let Some(observation) = state.observation()
+            && let (Some((deadline, _)), Some(longest)) = (&self.wait, policy.wait)
+        {
+            observation.measure(|measures| {
+                let left = deadline.saturating_duration_since(Instant::now());
+                measures.wait_time = Some(longest.saturating_sub(left));
+            });
+        }
+    }
+
     /// What to do about something that was found under the id.
     fn answer(&mut self, state: &RunState, wanted: &Wanted, claim: &Claim, found: Found) -> Next {
         let inner = &state.runtime.0;
@@ -158,6 +176,7 @@ impl Patience {
                 Next::Ask
             }
             (Decision::Replay(response), deadline) => {
+                state.note_response(&response);
                 let outcome = match deadline {
                     Some(_) => Outcome::WaitedThenReplayed,
                     None => Outcome::Replayed,
@@ -216,6 +235,11 @@ fn granted(state: &Arc<RunState>, wanted: Wanted, claim: Claim, asked: Option<In
         caller,
         ..
     } = wanted;
+    tracing::debug!(
+        record = %claim.id.short_hash(),
+        takes_over = claim.takes_over,
+        "the claim is granted",
+    );
     state.bind(Claimed { policy, claim, key });
     let guard = RunGuard::new(Arc::clone(state));
     if claim.takes_over {

@@ -202,6 +202,8 @@ async fn renew(state: Arc<RunState>) {
                 soon
             }
             Err(_) => {
+                #[cfg(feature = "metrics")]
+                crate::metrics::renewal_timed_out();
                 tracing::warn!(
                     record = %claim.id.short_hash(),
                     "the store did not answer a renewal in time; it will be tried again",

@@ -202,6 +202,9 @@ async fn produce<R: Recordable>(
     state: &RunState,
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> (R, Verdict) {
+    if let Some(observation) = state.observation() {
+        observation.handler_starts();
+    }
     let reading = match judge(state, handler.await) {
         Judged::Settled(response, verdict) => return (response, verdict),
         Judged::Reading(reading) => reading,
@@ -221,6 +224,9 @@ fn judge<R: Recordable>(
     state: &RunState,
     response: R,
 ) -> Judged<R, impl Future<Output = (R, StoredResponse)>> {
+    if let Some(observation) = state.observation() {
+        observation.handler_ended();
+    }
     let released = match state.end() {
         End::Returned { released } => released,
         End::Committed(committed, answered) => {
@@ -245,6 +251,9 @@ fn judge<R: Recordable>(
 }
 
 fn after_panic(state: &RunState) -> Verdict {
+    if let Some(observation) = state.observation() {
+        observation.handler_ended();
+    }
     if let End::Committed(committed, answered) = state.end() {
         return Verdict::Committed(committed, Box::new(answered));
     }
@@ -295,6 +304,7 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
             Verdict::Committed(response, answered) => match *answered {
                 Answered::Stored => {
                     guard.settled = true;
+                    guard.state.note_response(&response);
                     guard.report(Outcome::Executed);
                     return None;
                 }
@@ -320,8 +330,12 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
             let (state, recorded) = (Arc::clone(&guard.state), Some(response.clone()));
             Box::pin(async move { committed(&state, recorded).await })
         });
+        let size = guard.state.size_to_note(&response);
         match guard.state.complete(response).await {
-            Ok(Completion::Stored) => guard.report(outcome),
+            Ok(Completion::Stored) => {
+                guard.state.note_size(size);
+                guard.report(outcome);
+            }
             Ok(Completion::Fenced(found)) => {
                 guard.state.report_fenced();
                 return Some(found);
@@ -362,12 +376,16 @@ fn unreadable(guard: &RunGuard, error: &StoreError) {
 async fn complete_later(guard: RunGuard, mut response: StoredResponse, outcome: Outcome) {
     let [mut pause, longest] = PAUSES;
     let claim = guard.claim();
+    let size = guard.state.size_to_note(&response);
     let deadline = Instant::now() + claim.ttl;
     while Instant::now() < deadline {
         sleep(pause).await;
         pause = (pause * 2).min(longest);
         match guard.state.complete(response).await {
-            Ok(Completion::Stored) => return guard.report(outcome),
+            Ok(Completion::Stored) => {
+                guard.state.note_size(size);
+                return guard.report(outcome);
+            }
             Ok(Completion::Fenced(_)) => return guard.state.report_fenced(),
             Err(CompleteError::Unreadable(error)) => return unreadable(&guard, &error),
             Err(CompleteError::Failed(_, given_back)) => response = given_back,

@@ -89,6 +89,8 @@ impl Execution {
         let was_in_doubt = state.start_commit_in()?;
         let connection = transaction.connection();
         let completion = transactional.complete_in(connection, &claimed.claim, &stored);
+        #[cfg(feature = "metrics")]
+        let completion = crate::metrics::timed("complete_in", completion);
         let completion = completion.await.and_then(Completion::readable);
         if let Err(StoreError::Unsupported) = completion {
             // Nothing was sent.

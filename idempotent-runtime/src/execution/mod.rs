@@ -11,6 +11,8 @@ use std::{
     },
 };
 
+use tracing::Span;
+
 pub use self::{
     commit_in::Uncommitted,
     error::{CommitError, CommitInError},
@@ -25,6 +27,7 @@ use crate::{
         response::StoredResponse,
     },
     event::Outcome,
+    observation::{Observation, Operation},
     recordable::Recordable,
     runtime::Idempotency,
     store::Completion,
@@ -59,6 +62,8 @@ pub(crate) struct RunState {
     pub(crate) target: Target,
     /// Set when the claim is granted.
     claimed: OnceLock<Claimed>,
+    /// Set where somebody wants to know; in a box, because mostly nobody does.
+    observation: OnceLock<Box<Observation>>,
     progress: Mutex<Progress>,
     /// Whether the store is being told, or was told, of the outcome.
     ending: AtomicBool,
@@ -185,11 +190,52 @@ impl RunState {
             runtime,
             target,
             claimed: OnceLock::new(),
+            observation: OnceLock::new(),
             progress: Mutex::new(Progress::Running { released: false }),
             ending: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
+        }
+    }
+
+    /// Begins to observe the request, if somebody wants to know of it.
+    pub(crate) fn observe(&self, policy: &Policy) {
+        let inner = &self.runtime.0;
+        if inner.is_observed() {
+            let operation = Operation::new(policy, Some(&self.target));
+            let observation = Observation::new(operation, inner.is_measured());
+            // A request is driven once.
+            let _ = self.observation.set(Box::new(observation));
+        }
+    }
+
+    pub(crate) fn observation(&self) -> Option<&Observation> {
+        self.observation.get().map(|observation| &**observation)
+    }
+
+    /// The span of all that happens to the request, where it has one.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.observation().map(Observation::span)
+    }
+
+    /// Takes note of a response that is recorded, or sent again.
+    pub(crate) fn note_response(&self, response: &StoredResponse) {
+        self.note_size(self.size_to_note(response));
+    }
+
+    /// How large the response is, where somebody wants to know: to be asked before it is given away.
+    pub(crate) fn size_to_note(&self, response: &StoredResponse) -> Option<u64> {
+        self.observation()?;
+        (!response.is_tombstone()).then(|| response.body().len() as u64)
+    }
+
+    /// Takes note of the size of a response that is recorded, or sent again.
+    pub(crate) fn note_size(&self, size: Option<u64>) {
+        if let Some(observation) = self.observation()
+            && size.is_some()
+        {
+            observation.measure(|measures| measures.response_bytes = size);
         }
     }
 
@@ -340,8 +386,9 @@ impl RunState {
     }
 
     pub(crate) fn report(&self, policy: &Policy, record: Option<ShortHash>, outcome: Outcome) {
-        let operation = self.target.operation(policy);
-        self.runtime.0.report(&operation, record, outcome);
+        let operation = Operation::new(policy, Some(&self.target));
+        let inner = &self.runtime.0;
+        inner.report(operation, record, outcome, self.observation());
     }
 }
 

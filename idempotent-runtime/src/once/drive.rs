@@ -38,8 +38,9 @@ where
 {
     let (state, wanted) = call.wanted().map_err(Failure::Once)?;
     let run = run(Arc::clone(&state), wanted, function);
-    Detachable::new(run, state, |run| {
+    Detachable::new(run, state, |run, detached| {
         spawn(async {
+            let _detached = detached;
             // Nobody is left to be told; the next call is.
             let _ = run.await;
         });
@@ -123,6 +124,7 @@ impl OnceBuilder {
                     fingerprint,
                     caller,
                 };
+                state.observe(&wanted.policy);
                 return Ok((Arc::new(state), wanted));
             }
             Ask::Refuse(problem) => problem,

@@ -81,6 +81,24 @@ pub trait Store: Send + Sync + 'static {
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         None
     }
+
+    /// What the store takes of this process's memory, for the gauges of the feature `metrics`.
+    /// A store that wraps another one adds its own to the other's answer.
+    fn memory_usage(&self) -> MemoryUsage {
+        MemoryUsage::default()
+    }
+}
+
+/// What a store takes of this process's memory; see [`Store::memory_usage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUsage {
+    /// Bytes of claims and records, reserved ones included, where the store keeps them here.
+    pub bytes: Option<u64>,
+    /// How many claims and records there are, where the store keeps them here.
+    pub entries: Option<u64>,
+    /// Bytes of copies of records that are kept elsewhere.
+    pub near_cache_bytes: Option<u64>,
 }
 
 /// A store that tells when a running claim may have ended.

@@ -23,6 +23,7 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use send_wrapper::SendWrapper;
+use tracing::Instrument;
 
 use super::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
@@ -35,7 +36,7 @@ use crate::{
     engine::{Answer, Begun, Detachable, execute},
     execution::{CommitError, CommitInError, Execution},
     recordable::sealed::{Recordable, Recording},
-    runtime::Idempotency,
+    runtime::{Detached, Idempotency},
     target::Target,
 };
 
@@ -191,6 +192,7 @@ where
         Start::Refused(refusal) => problem(refusal),
         Start::Keyed(keyed) => {
             let state = keyed.state.clone();
+            state.observe(policy);
             let protected = async move {
                 let guard = match begin(keyed, policy).await {
                     Begun::Run(guard) => guard,
@@ -226,13 +228,15 @@ fn finish(answer: Result<HttpResponse, Answer>) -> HttpResponse {
 
 /// Lets a run go on in this thread. Outside of actix's own threads there is no place to do so,
 /// and the run ends without an outcome.
-fn detach<F: Future + 'static>(run: Pin<Box<F>>) {
+fn detach<F: Future + 'static>(run: Pin<Box<F>>, detached: Detached) {
     // `spawn_local` panics where there is no local set. The run, which is dropped then, reports
     // that it was abandoned.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        tokio::task::spawn_local(async move {
+        let run = async move {
+            let _detached = detached;
             run.await;
-        });
+        };
+        tokio::task::spawn_local(run.in_current_span());
     }));
 }
 

@@ -26,6 +26,7 @@ use crate::{
     engine::{self, Answer, Begun, Wanted},
     event::Outcome,
     execution::RunState,
+    observation::Operation,
     runtime::Idempotency,
     target::Target,
 };
@@ -217,8 +218,11 @@ fn body_too_large(keyed: &Keyed) -> RenderedProblem {
     } = &*keyed.state;
     let inner = &runtime.0;
     // The policy, which may name the operation otherwise, is not known before the handler.
-    let operation = [target.method(), " ", target.pattern()];
-    inner.report(&operation, None, Outcome::BodyTooLarge);
+    let operation = Operation {
+        name: None,
+        target: Some(target),
+    };
+    inner.report(operation, None, Outcome::BodyTooLarge, None);
     Problem::BodyTooLarge.render(&inner.problems)
 }
 
@@ -234,13 +238,12 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
         CallKind::Safe => Start::Unprotected,
         CallKind::Keyless { runtime, target } => {
             let inner = &runtime.0;
-            let target = target.as_deref();
-            let operation = target.map_or([""; 3], |target| target.operation(policy));
+            let operation = Operation::new(policy, target.as_deref());
             if policy.key == KeyPolicy::Optional {
-                inner.report(&operation, None, Outcome::Unprotected);
+                inner.report(operation, None, Outcome::Unprotected, None);
                 Start::Unprotected
             } else {
-                inner.report(&operation, None, Outcome::KeyMissing);
+                inner.report(operation, None, Outcome::KeyMissing, None);
                 Start::Refused(Problem::KeyMissing.render(&inner.problems))
             }
         }

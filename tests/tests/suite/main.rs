@@ -22,6 +22,7 @@ mod running;
 mod scope;
 mod secrets;
 mod shared;
+mod spans;
 mod store;
 mod unreadable;
 mod used_up;

@@ -7,7 +7,9 @@ use std::{any::Any, fmt, future::Future, pin::Pin};
 
 pub use self::key::{SealingKey, SealingKeyError, SealingKeyId};
 use self::seal::{OVERHEAD, OpenError, Place, open, seal};
-use super::{ClaimAnswer, Completion, Fence, Found, Notify, Store, StoreError, Transactional};
+use super::{
+    ClaimAnswer, Completion, Fence, Found, MemoryUsage, Notify, Store, StoreError, Transactional,
+};
 use crate::core::{
     record::{Claim, RecordId},
     response::StoredResponse,
@@ -202,6 +204,10 @@ impl<S: Store> Store for Encrypted<S> {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.store.as_transactional().map(|_| self as _)
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        self.store.memory_usage()
     }
 }
 

@@ -18,7 +18,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use self::{budget::Budget, shard::Shard};
-use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError};
+use super::{ClaimAnswer, Completion, Fence, MemoryUsage, Notify, Store, StoreError};
 use crate::{
     clock::{Clock, SystemClock},
     core::{
@@ -212,6 +212,14 @@ impl Store for MemoryStore {
 
     fn as_notify(&self) -> Option<&dyn Notify> {
         Some(self)
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        MemoryUsage {
+            bytes: Some(self.bytes()),
+            entries: Some(self.entries() as u64),
+            ..MemoryUsage::default()
+        }
     }
 }
 

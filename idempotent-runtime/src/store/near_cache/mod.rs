@@ -8,7 +8,9 @@ mod records;
 use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use self::records::Records;
-use super::{ClaimAnswer, Completion, Fence, Found, Notify, Store, StoreError, Transactional};
+use super::{
+    ClaimAnswer, Completion, Fence, Found, MemoryUsage, Notify, Store, StoreError, Transactional,
+};
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
     core::{
@@ -149,7 +151,10 @@ impl<S: Store> Store for NearCache<S> {
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
         let Shared { store, records, .. } = &*self.0;
         let asked = self.0.clock.now();
-        if let Some(found) = records.find(&claim.id, asked) {
+        let found = records.find(&claim.id, asked);
+        #[cfg(feature = "metrics")]
+        crate::metrics::near_cache_lookup(found.is_some());
+        if let Some(found) = found {
             return Ok(ClaimAnswer::Found(found));
         }
         let answer = store.claim(claim).await?;
@@ -206,6 +211,13 @@ impl<S: Store> Store for NearCache<S> {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.0.store.as_transactional().map(|_| self as _)
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        MemoryUsage {
+            near_cache_bytes: Some(self.bytes()),
+            ..self.0.store.memory_usage()
+        }
     }
 }
 

@@ -241,6 +241,7 @@ where
         Start::Refused(refusal) => Driven::ready(Reply::Axum(problem(refusal))),
         Start::Keyed(keyed) => {
             let state = keyed.state.clone();
+            state.observe(policy);
             let protected = Detachable::new(
                 async move {
                     let guard = match begin(keyed, policy).await {
@@ -255,8 +256,9 @@ where
                     Reply::Axum(finish(execute(guard, respond.as_mut()).await))
                 },
                 state,
-                |run| {
-                    spawn(async {
+                |run, detached| {
+                    spawn(async move {
+                        let _detached = detached;
                         run.await;
                     });
                 },

@@ -289,11 +289,14 @@ impl IdempotencyBuilder {
     /// ```
     /// use idempotent_runtime::{Idempotency, MemoryStore, Reconciled, StoredResponse};
     ///
-    /// # async fn payment_with_key(_key: &str) -> Result<Option<String>, ()> { Ok(None) }
+    /// # async fn payment_of(_: &str, _: &str, _: &str) -> Result<Option<String>, ()> { Ok(None) }
     /// let idempotency = Idempotency::builder(MemoryStore::default())
     ///     .reconcile(|lost| async move {
-    ///         let Some(key) = lost.key else { return Reconciled::Unknown };
-    ///         match payment_with_key(&key).await {
+    ///         // A key is unique for one caller and one operation, and not by itself.
+    ///         let (Some(caller), Some(key)) = (lost.caller, lost.key) else {
+    ///             return Reconciled::Unknown;
+    ///         };
+    ///         match payment_of(&caller, &lost.operation, &key).await {
     ///             Ok(Some(payment)) => {
     ///                 let json: [(&str, &[u8]); 1] = [("content-type", b"application/json")];
     ///                 Reconciled::Done(StoredResponse::new(201, &json, payment.as_bytes()))

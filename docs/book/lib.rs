@@ -28,6 +28,7 @@ chapters! {
     "stores/redis" redis,
     "stores/wrappers" wrappers,
     "exactly-once" exactly_once,
+    "functions" functions,
     "clients" clients,
     "operating" operating,
     "security" security,

@@ -45,6 +45,13 @@ enum Deed {
     PanicAfter,
 }
 
+impl Deed {
+    /// Whether a client may be told that the handler has failed.
+    fn fails(self) -> bool {
+        matches!(self, Self::PanicBefore | Self::FailAfter | Self::PanicAfter)
+    }
+}
+
 /// Serves until the simulation ends the server.
 pub(crate) async fn serve(
     world: World,
@@ -204,6 +211,9 @@ impl Server {
     /// Takes its time, and panics where it is to.
     async fn start(&self, operation: Operation) -> Deed {
         let deed = self.deed();
+        if deed.fails() {
+            self.world.lock().failing.insert(operation);
+        }
         let index = self.index;
         self.world.note(format_args!(
             "server {index}: operation {operation}: runs, {deed:?}"

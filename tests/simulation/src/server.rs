@@ -13,7 +13,7 @@ use axum::{
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use idempotent_runtime::{CommitInError, Execution, Idempotency, MemoryStore, idempotent};
-use tokio::time::sleep;
+use tokio::{task::spawn_local, time::sleep};
 use turmoil::net::TcpListener;
 
 use crate::{LEASE, database::Operation, mode::Mode, store::SimulatedStore, world::World};
@@ -81,7 +81,10 @@ pub(crate) async fn serve(
     loop {
         let (stream, _) = listener.accept().await?;
         let service = TowerToHyperService::new(app.clone());
-        tokio::spawn(async move {
+        // Where a server ends, its connections do one after another, and each tells its client. A
+        // runtime ends its tasks in an order that depends on their numbers, which all simulations of
+        // a process share; a local set, in the order in which they began.
+        spawn_local(async move {
             // A connection that breaks is the client's affair.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)

@@ -26,9 +26,6 @@ pub(crate) enum Path {
     Bare,
     /// The same, and the request has a key, as those of a client that wants protection do.
     BareKeyed,
-    /// The handler without the attribute, in a router with the layer: what axum takes for any
-    /// layer at all, and for finding the runtime. In actix-web, with the app data.
-    Installed,
     /// A new key for each request.
     First,
     /// The same key for all.
@@ -45,10 +42,9 @@ pub(crate) enum Path {
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 8] = [
         Self::Bare,
         Self::BareKeyed,
-        Self::Installed,
         Self::First,
         Self::Replay,
         Self::NoKey,
@@ -61,7 +57,6 @@ impl Path {
         match self {
             Self::Bare => "bare",
             Self::BareKeyed => "bare, with a key",
-            Self::Installed => "installed",
             Self::First => "first",
             Self::Replay => "replay",
             Self::NoKey => "no key",
@@ -119,7 +114,6 @@ impl App {
         let idempotency = Idempotency::builder(store).build();
         // As `axum::serve` does, so that nothing is put together for each request.
         let bare: Router = Router::new().route("/payments", post(bare)).with_state(());
-        let installed = bare.clone().layer(idempotency.clone());
         let layered = bare.clone().layer(tower_layer::Identity::new());
         let floor: Router = Router::new()
             .route("/payments", post(floor::axum::handler))
@@ -132,7 +126,6 @@ impl App {
         let send = move |runtime: &tokio::runtime::Runtime, path, requests| {
             let app = match path {
                 Path::Bare | Path::BareKeyed => &bare,
-                Path::Installed => &installed,
                 Path::FloorNoKey => &layered,
                 Path::FloorFirst | Path::FloorReplay => &floor,
                 Path::First | Path::Replay | Path::NoKey => &protected,
@@ -207,7 +200,7 @@ impl App {
                     let request = request.to_request();
                     let response: ServiceResponse = match path {
                         Path::Bare | Path::BareKeyed => bare.call(request).await,
-                        Path::Installed | Path::FloorNoKey => installed.call(request).await,
+                        Path::FloorNoKey => installed.call(request).await,
                         Path::FloorFirst | Path::FloorReplay => floor.call(request).await,
                         Path::First | Path::Replay | Path::NoKey => protected.call(request).await,
                     }
@@ -245,7 +238,7 @@ fn key(path: Path) -> Option<String> {
     let number = match path {
         Path::First | Path::FloorFirst | Path::BareKeyed => NEXT.fetch_add(1, Ordering::Relaxed),
         Path::Replay | Path::FloorReplay => 0,
-        Path::Bare | Path::Installed | Path::NoKey | Path::FloorNoKey => return None,
+        Path::Bare | Path::NoKey | Path::FloorNoKey => return None,
     };
     Some(format!("{number:08x}-0000-4000-8000-000000000000"))
 }

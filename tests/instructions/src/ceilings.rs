@@ -1,26 +1,35 @@
 //! How many instructions each path took when somebody last looked, in a file that is checked in.
 
-use std::{collections::BTreeMap, fmt::Write as _, fs};
+use std::{collections::BTreeMap, fmt::Write as _, fs, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{Path, Role};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/ceilings.txt");
 const HEAD: &str = "# Instructions of one time through each path. To write it anew:\n\
     # cargo run --release -p idempotent-instructions -- --update\n";
+const COUNTED_WITH: &str = "# Counted with ";
 /// What a path may take more: the seeds of hash maps move counts by less than a hundredth.
 const TOLERANCE: f64 = 1.03;
 
-pub(crate) struct Ceilings(BTreeMap<String, u64>);
+pub(crate) struct Ceilings {
+    counts: BTreeMap<String, u64>,
+    /// What they were counted with.
+    compiler: Compiler,
+}
+
+/// A compiler, and what it compiles for. Another one makes other code of the same paths.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Compiler(String);
 
 impl Ceilings {
     pub(crate) fn read() -> Result<Self> {
         Self::parse(&fs::read_to_string(FILE).context(FILE)?)
     }
 
-    pub(crate) fn write(counts: &[(&Path, u64)]) -> Result<()> {
-        let mut text = HEAD.to_owned();
+    pub(crate) fn write(counts: &[(&Path, u64)], compiler: &Compiler) -> Result<()> {
+        let mut text = format!("{HEAD}{COUNTED_WITH}{}\n", compiler.0);
         for (path, count) in counts {
             writeln!(text, "{count:>7} {}", path.name)?;
         }
@@ -28,27 +37,45 @@ impl Ceilings {
     }
 
     /// A table of all paths, and whether they keep to their ceilings.
-    pub(crate) fn compare(&self, counts: &[(&Path, u64)]) -> (String, bool) {
+    ///
+    /// With another compiler than they were counted with, only what stands beside a bare path is
+    /// judged: what the compiler does to both of them is no growth.
+    pub(crate) fn compare(&self, counts: &[(&Path, u64)], compiler: &Compiler) -> (String, bool) {
         let mut table = String::from(
             "| path | instructions | ceiling | ÷ ceiling | ÷ bare | its ceiling | |\n\
              |---|---|---|---|---|---|---|\n",
         );
         let mut kept = true;
         for (path, count) in counts {
-            let row = self.row(path, *count, counts);
+            let row = self.row(path, *count, counts, compiler);
             kept &= !row.fails();
             table.push_str(&row.show());
+        }
+        if *compiler != self.compiler {
+            let (then, now) = (&self.compiler.0, &compiler.0);
+            writeln!(
+                table,
+                "\nThe ceilings were counted with {then}, and this with {now}: only paths beside a \
+                 bare one are judged."
+            )
+            .expect("a string has room");
         }
         (table, kept)
     }
 
-    fn row<'a>(&self, path: &'a Path, count: u64, counts: &[(&Path, u64)]) -> Row<'a> {
-        let ceiling = self.0.get(path.name).copied();
+    fn row<'a>(
+        &self,
+        path: &'a Path,
+        count: u64,
+        counts: &[(&Path, u64)],
+        compiler: &Compiler,
+    ) -> Row<'a> {
+        let ceiling = self.counts.get(path.name).copied();
         let beside_bare = match path.role {
             Role::Beside(bare) => counts
                 .iter()
                 .find(|(path, _)| path.name == bare)
-                .zip(ceiling.zip(self.0.get(bare)))
+                .zip(ceiling.zip(self.counts.get(bare)))
                 .map(|(now, (ceiling, then))| [ratio(count, now.1), ratio(ceiling, *then)]),
             Role::Bare | Role::Part => None,
         };
@@ -57,19 +84,47 @@ impl Ceilings {
             count,
             ceiling,
             beside_bare,
+            is_judged: match path.role {
+                Role::Bare => false,
+                Role::Beside(_) => true,
+                Role::Part => *compiler == self.compiler,
+            },
         }
     }
 
     fn parse(text: &str) -> Result<Self> {
+        let compiler = text
+            .lines()
+            .find_map(|line| line.strip_prefix(COUNTED_WITH))
+            .with_context(|| format!("{FILE}: no line begins with {COUNTED_WITH:?}"))?;
         let lines = text.lines().filter(|line| !line.starts_with('#'));
-        let ceilings = lines.map(|line| {
+        let counts = lines.map(|line| {
             let (count, name) = line
                 .trim_start()
                 .split_once(' ')
                 .with_context(|| format!("{FILE}: a line is no count and name: {line:?}"))?;
             Ok((name.to_owned(), count.parse()?))
         });
-        ceilings.collect::<Result<_>>().map(Self)
+        Ok(Self {
+            counts: counts.collect::<Result<_>>()?,
+            compiler: Compiler(compiler.to_owned()),
+        })
+    }
+}
+
+impl Compiler {
+    /// The one that is in use here.
+    pub(crate) fn in_use() -> Result<Self> {
+        let output = Command::new("rustc").arg("-vV").output();
+        let output = output.context("rustc does not start")?;
+        let told = String::from_utf8_lossy(&output.stdout);
+        ensure!(output.status.success(), "rustc -vV: {}", output.status);
+        let of = |name: &str| {
+            let value = told.lines().find_map(|line| line.strip_prefix(name));
+            value.with_context(|| format!("rustc -vV does not say {name:?}: {told}"))
+        };
+        let (release, host) = (of("release: ")?, of("host: ")?);
+        Ok(Self(format!("rustc {release} for {host}")))
     }
 }
 
@@ -79,6 +134,8 @@ struct Row<'a> {
     ceiling: Option<u64>,
     /// ÷ bare, now and by the ceilings.
     beside_bare: Option<[f64; 2]>,
+    /// Whether it fails where it grows.
+    is_judged: bool,
 }
 
 impl Row<'_> {
@@ -95,14 +152,17 @@ impl Row<'_> {
         let beside_bare = self
             .beside_bare
             .is_none_or(|[now, then]| now > then * TOLERANCE);
-        growth > TOLERANCE && beside_bare && !matches!(self.path.role, Role::Bare)
+        self.is_judged && growth > TOLERANCE && beside_bare
     }
 
     fn verdict(&self) -> &'static str {
         match self.growth() {
             None => "**has no ceiling: `--update`**",
             Some(_) if self.fails() => "**grew**",
-            Some(growth) if growth > TOLERANCE => "the framework's own",
+            Some(growth) if growth > TOLERANCE => match self.path.role {
+                Role::Part => "the compiler's own",
+                Role::Bare | Role::Beside(_) => "the framework's own",
+            },
             Some(growth) if growth * TOLERANCE < 1.0 => "shrank: `--update`",
             Some(_) => "",
         }
@@ -145,11 +205,18 @@ mod tests {
     const FIRST: Path = path("axum: first", Role::Beside("axum: bare"));
     const PART: Path = path("record id", Role::Part);
 
+    const COUNTS: &str = "# Counted with rustc 1.2.3 for here\n\
+        \x20 1000 axum: bare\n 2000 axum: first\n 300 record id\n";
+
     fn kept(bare: u64, first: u64, part: u64) -> bool {
-        let ceilings =
-            Ceilings::parse("# counts\n 1000 axum: bare\n 2000 axum: first\n 300 record id\n");
+        compare("rustc 1.2.3 for here", [bare, first, part]).1
+    }
+
+    fn compare(compiler: &str, [bare, first, part]: [u64; 3]) -> (String, bool) {
         let counts = [(&BARE, bare), (&FIRST, first), (&PART, part)];
-        ceilings.expect("ceilings").compare(&counts).1
+        let compiler = Compiler(compiler.to_owned());
+        let ceilings = Ceilings::parse(COUNTS).expect("ceilings");
+        ceilings.compare(&counts, &compiler)
     }
 
     #[test]
@@ -171,9 +238,31 @@ mod tests {
     }
 
     #[test]
+    fn with_another_compiler_only_what_is_beside_a_bare_path_is_judged() {
+        for other in ["rustc 1.2.4 for here", "rustc 1.2.3 for there"] {
+            let (table, kept) = compare(other, [1_000, 2_000, 400]);
+            assert!(kept, "{table}");
+            assert!(table.contains("counted with rustc 1.2.3 for here"));
+            assert!(table.contains(other), "{table}");
+            let (table, kept) = compare(other, [1_000, 2_100, 300]);
+            assert!(!kept, "{table}");
+        }
+        let (table, _) = compare("rustc 1.2.3 for here", [1_000, 2_000, 400]);
+        assert!(!table.contains("counted with"), "{table}");
+    }
+
+    #[test]
+    fn the_compiler_in_use_says_its_release_and_host() {
+        let Compiler(said) = Compiler::in_use().expect("rustc");
+        assert!(said.starts_with("rustc 1."), "{said}");
+        assert!(said.contains(" for ") && said.contains(std::env::consts::ARCH));
+    }
+
+    #[test]
     fn a_path_without_a_ceiling_fails() {
-        let ceilings = Ceilings::parse("# counts\n").expect("no ceilings");
-        let (table, kept) = ceilings.compare(&[(&PART, 300)]);
+        let ceilings = Ceilings::parse("# Counted with rustc 1.2.3 for here\n");
+        let ceilings = ceilings.expect("no ceilings");
+        let (table, kept) = ceilings.compare(&[(&PART, 300)], &ceilings.compiler);
         assert!(!kept);
         assert!(table.contains("has no ceiling"), "{table}");
     }

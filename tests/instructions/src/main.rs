@@ -12,7 +12,7 @@ use std::{env, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::ceilings::Ceilings;
+use crate::ceilings::{Ceilings, Compiler};
 
 const ADVICE: &str = "\
 What grew, grew by itself: the bare path does not take as much more. To see where, count with
@@ -45,7 +45,8 @@ fn main() -> Result<ExitCode> {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match *arguments {
         [] => {
-            let (table, kept) = Ceilings::read()?.compare(&count_all()?);
+            let compiler = Compiler::in_use()?;
+            let (table, kept) = Ceilings::read()?.compare(&count_all()?, &compiler);
             print!("{table}");
             if !kept {
                 eprintln!("{ADVICE}");
@@ -53,9 +54,9 @@ fn main() -> Result<ExitCode> {
             Ok(ExitCode::from(u8::from(!kept)))
         }
         ["--update"] => {
-            let counts = count_all()?;
-            Ceilings::write(&counts)?;
-            print!("{}", Ceilings::read()?.compare(&counts).0);
+            let (counts, compiler) = (count_all()?, Compiler::in_use()?);
+            Ceilings::write(&counts, &compiler)?;
+            print!("{}", Ceilings::read()?.compare(&counts, &compiler).0);
             Ok(ExitCode::SUCCESS)
         }
         // What valgrind counts.

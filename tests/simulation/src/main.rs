@@ -104,10 +104,11 @@ fn run(options: &Options) -> ExitCode {
     let mut reports = reports.into_inner().expect("nothing panics with it");
     reports.sort_by_key(|report| report.seed);
     println!(
-        "{:10}{:>7}{:>12}{:>7}{:>6}{:>13}{:>10}{:>6}{:>12}",
+        "{:10}{:>7}{:>12}{:>7}{:>7}{:>6}{:>13}{:>10}{:>6}{:>12}",
         "mode",
         "seeds",
         "operations",
+        "paid",
         "twice",
         "lost",
         "differently",
@@ -130,10 +131,11 @@ fn run(options: &Options) -> ExitCode {
             simulated += report.simulated.as_secs();
         }
         println!(
-            "{:10}{:>7}{:>12}{:>7}{:>6}{:>13}{:>10}{:>6}{:>10} s",
+            "{:10}{:>7}{:>12}{:>7}{:>7}{:>6}{:>13}{:>10}{:>6}{:>10} s",
             mode.name(),
             its.len(),
             all.operations,
+            all.paid,
             all.twice,
             all.lost,
             all.differently,

@@ -13,7 +13,7 @@ use axum::{
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use idempotent_runtime::{CommitInError, Execution, Idempotency, MemoryStore, idempotent};
-use tokio::time::sleep;
+use tokio::{task::spawn_local, time::sleep};
 use turmoil::net::TcpListener;
 
 use crate::{LEASE, database::Operation, mode::Mode, store::SimulatedStore, world::World};
@@ -45,6 +45,13 @@ enum Deed {
     PanicAfter,
 }
 
+impl Deed {
+    /// Whether a client may be told that the handler has failed.
+    fn fails(self) -> bool {
+        matches!(self, Self::PanicBefore | Self::FailAfter | Self::PanicAfter)
+    }
+}
+
 /// Serves until the simulation ends the server.
 pub(crate) async fn serve(
     world: World,
@@ -74,7 +81,10 @@ pub(crate) async fn serve(
     loop {
         let (stream, _) = listener.accept().await?;
         let service = TowerToHyperService::new(app.clone());
-        tokio::spawn(async move {
+        // Where a server ends, its connections do one after another, and each tells its client. A
+        // runtime ends its tasks in an order that depends on their numbers, which all simulations of
+        // a process share; a local set, in the order in which they began.
+        spawn_local(async move {
             // A connection that breaks is the client's affair.
             let _ = http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), service)
@@ -204,6 +214,9 @@ impl Server {
     /// Takes its time, and panics where it is to.
     async fn start(&self, operation: Operation) -> Deed {
         let deed = self.deed();
+        if deed.fails() {
+            self.world.lock().failing.insert(operation);
+        }
         let index = self.index;
         self.world.note(format_args!(
             "server {index}: operation {operation}: runs, {deed:?}"

@@ -50,6 +50,8 @@ struct Answer {
 pub struct Verdict {
     /// All that there were.
     pub operations: u64,
+    /// Those with a payment, of which there must be some.
+    pub paid: u64,
     /// Those with more than one payment.
     pub twice: u64,
     /// Those that were told of a payment that was not made, or were never settled.
@@ -57,7 +59,7 @@ pub struct Verdict {
     /// Those that were told two things.
     pub differently: u64,
     /// Those that were told what nobody should be told, such as anything but 422 for another
-    /// payload.
+    /// payload, or 500 where no handler was to fail.
     pub mistaken: u64,
     /// Those of which nobody may know, or for which there was no room.
     pub open: u64,
@@ -90,14 +92,15 @@ impl Answers {
         for operation in 1..=operations {
             let payments = inner.database.payments_of(operation);
             let answers = answers.get(&operation).map_or(&[][..], Vec::as_slice);
-            verdict.add(inner.mode, &payments, answers);
+            let may_fail = inner.failing.contains(&operation);
+            verdict.add(inner.mode, &payments, answers, may_fail);
         }
         verdict
     }
 }
 
 impl Verdict {
-    fn add(&mut self, mode: Mode, payments: &[Payment], answers: &[Answer]) {
+    fn add(&mut self, mode: Mode, payments: &[Payment], answers: &[Answer], may_fail: bool) {
         let told = || answers.iter().filter(|answer| !answer.is_of_other_payload);
         let has = |what: fn(Told) -> bool| told().any(|answer| what(answer.told));
         let paid = |only_last: bool| {
@@ -119,6 +122,7 @@ impl Verdict {
         let is_settled = told().any(|answer| answer.is_last);
 
         self.operations += 1;
+        self.paid += u64::from(!payments.is_empty());
         self.twice += u64::from(payments.len() > 1);
         let is_made_up = all.iter().any(|payment| !payments.contains(payment));
         self.lost += u64::from(is_made_up || !is_settled);
@@ -136,26 +140,29 @@ impl Verdict {
             Told::Reused => !answer.is_of_other_payload,
             Told::Unknown => !mode.may_be_unknown(),
             Told::Full => !mode.may_be_full(),
-            Told::Paid(_) | Told::Failed => answer.is_of_other_payload,
+            Told::Paid(_) => answer.is_of_other_payload,
+            Told::Failed => answer.is_of_other_payload || !may_fail,
             Told::Later | Told::Nothing => false,
         });
         self.mistaken += u64::from(is_mistaken);
         self.open += u64::from(is_unknown || is_full);
     }
 
-    /// Whether all is as it was promised.
+    /// Whether all is as it was promised. Where nothing is paid, nothing can be paid twice.
     #[must_use]
     pub fn is_kept(&self, mode: Mode) -> bool {
         (self.twice == 0 || mode.may_pay_twice())
             && self.lost == 0
             && self.differently == 0
             && self.mistaken == 0
+            && self.paid > 0
     }
 }
 
 impl std::ops::AddAssign for Verdict {
     fn add_assign(&mut self, other: Self) {
         self.operations += other.operations;
+        self.paid += other.paid;
         self.twice += other.twice;
         self.lost += other.lost;
         self.differently += other.differently;
@@ -168,8 +175,8 @@ impl fmt::Display for Verdict {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             formatter,
-            "twice {}, lost {}, differently {}, mistaken {}",
-            self.twice, self.lost, self.differently, self.mistaken
+            "paid {}, twice {}, lost {}, differently {}, mistaken {}",
+            self.paid, self.twice, self.lost, self.differently, self.mistaken
         )
     }
 }

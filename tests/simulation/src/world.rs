@@ -13,7 +13,7 @@ use idempotent_runtime::{Clock, Timestamp};
 use tokio::time::sleep;
 
 use crate::{
-    database::{Database, Payment},
+    database::{Database, Operation, Payment},
     mode::Mode,
 };
 
@@ -29,6 +29,8 @@ pub(crate) struct Inner {
     pub(crate) stalled: Vec<Duration>,
     /// Until when a server cannot reach the store.
     pub(crate) cut_off: Vec<Duration>,
+    /// Operations that have a run which was to fail.
+    pub(crate) failing: BTreeSet<Operation>,
     /// Payments of runs that were told that their claim was lost.
     pub(crate) fenced: BTreeSet<Payment>,
     /// How many answers named one of these all the same.
@@ -49,6 +51,7 @@ impl World {
             rng: Rng::with_seed(seed),
             stalled: vec![Duration::ZERO; mode.servers()],
             cut_off: vec![Duration::ZERO; mode.servers()],
+            failing: BTreeSet::new(),
             fenced: BTreeSet::new(),
             mistaken: 0,
             is_calm: false,

@@ -36,3 +36,22 @@ fn what_was_lost_is_paid_twice_where_that_is_promised() {
     let twice = (1..=40).map(|seed| simulate(seed, Mode::Rerun, false).verdict.twice);
     assert!(twice.sum::<u64>() > 0);
 }
+
+#[test]
+fn what_else_runs_in_the_process_changes_no_history() {
+    // Tokio numbers all tasks of a process, and ends those of a runtime in an order that depends on
+    // their numbers.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    for seed in 1..=20 {
+        let traces: [u64; 4] = std::array::from_fn(|_| {
+            runtime.block_on(async { tokio::spawn(async {}).await.expect("it ends") });
+            simulate(seed, Mode::Rerun, false).trace
+        });
+        assert!(
+            traces.iter().all(|trace| *trace == traces[0]),
+            "{seed}: {traces:?}"
+        );
+    }
+}

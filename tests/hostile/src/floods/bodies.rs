@@ -1,6 +1,6 @@
 //! Bodies that do not come, that do not end, and that are too large.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{task::JoinSet, time::sleep};
 
@@ -15,9 +15,8 @@ use crate::{
 const BYTES: usize = 8;
 
 /// A byte a second of a body that is said to be longer, and then the connection is closed.
-pub(super) async fn slow(server: &Server, scale: Scale) -> Result<Told, Failure> {
+pub(super) async fn slow(address: SocketAddr, scale: Scale) -> Result<Told, Failure> {
     let told = Arc::new(Told::default());
-    let address = server.address;
     let bytes = if scale.connections < 500 { 2 } else { BYTES };
     let mut clients = JoinSet::new();
     for number in 0..scale.connections {
@@ -26,11 +25,12 @@ pub(super) async fn slow(server: &Server, scale: Scale) -> Result<Told, Failure>
             let headers = format!("Idempotency-Key: slow-{number}\r\nContent-Length: 1000\r\n");
             let mut connection = Connection::open(address).await?;
             connection.send(&head("/pay", "slow", &headers)).await?;
-            for _ in 0..bytes {
-                connection.send(b"1").await?;
-                sleep(Duration::from_secs(1)).await;
+            if is_waited_for(&mut connection, bytes).await {
+                told.add("no answer");
+            } else {
+                let answer = connection.answer().await;
+                told.note(answer.as_ref().map_err(|error| error.kind().into()));
             }
-            told.add("no answer");
             Ok::<_, io::Error>(())
         });
     }
@@ -38,6 +38,20 @@ pub(super) async fn slow(server: &Server, scale: Scale) -> Result<Told, Failure>
         ended?.map_err(|error| format!("a slow body broke off: {error}"))?;
     }
     Ok(Arc::into_inner(told).ok_or("all clients have ended")?)
+}
+
+/// Sends so many bytes, slowly: whether the server still waits for more then.
+async fn is_waited_for(connection: &mut Connection, bytes: usize) -> bool {
+    for _ in 0..bytes {
+        if connection.send(b"1").await.is_err() {
+            return false;
+        }
+        sleep(Duration::from_secs(1)).await;
+        if connection.is_answered() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Chunks until there is an answer, and for longer.
@@ -99,4 +113,34 @@ where
         ended?;
     }
     Ok(Arc::into_inner(told).ok_or("all clients have ended")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::{io::AsyncWriteExt as _, net::TcpListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_slow_body_is_told_is_read() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut refused, _) = listener.accept().await.unwrap();
+            let answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
+            refused.write_all(answer).await.unwrap();
+            let waited_for = listener.accept().await.unwrap();
+            (refused, waited_for)
+        });
+        let scale = Scale {
+            connections: 2,
+            requests: 2,
+            budget: 0,
+        };
+        let told = slow(address, scale).await.unwrap();
+        assert_eq!(told.to_string(), "1 × 503, 1 × no answer");
+        server.await.unwrap();
+    }
 }

@@ -8,6 +8,9 @@ use crate::{
     server::FLOODS,
 };
 
+/// How long a key may be.
+const LONGEST_KEY: usize = 255;
+
 /// By turns: many headers, a huge one, headers without end, and many keys.
 pub(super) async fn headers(server: &Server, scale: Scale) -> Result<Told, Failure> {
     each(server, scale, |mut connection, number| async move {
@@ -40,11 +43,28 @@ pub(super) async fn headers(server: &Server, scale: Scale) -> Result<Told, Failu
 /// Of 255 characters, of one more, and of many more, by turns; the first kind is sent twice.
 pub(super) async fn long_keys(server: &Server, scale: Scale) -> Result<Told, Failure> {
     each(server, scale, |mut connection, number| async move {
-        let length = [255, 255, 256, 1_000, 8_000][number % 5];
+        let length = key_length(number);
         // The second of two with the same key.
         let operation = FLOODS + number - usize::from(number % 5 == 1);
         let key = format!("{operation:0length$}");
         connection.ask(&post("/pay", "long", &key, operation)).await
     })
     .await
+}
+
+/// How many of so many requests of [`headers`] have many keys, and no other fault.
+pub(super) const fn many_keys(requests: usize) -> usize {
+    requests / 4
+}
+
+/// How many of so many requests of [`long_keys`] have a key that is not too long and that none had
+/// before, and how many have one that is too long.
+pub(super) fn new_and_too_long(requests: usize) -> (usize, usize) {
+    let new = (0..requests).step_by(5).count();
+    let too_long = (0..requests).filter(|number| key_length(*number) > LONGEST_KEY);
+    (new, too_long.count())
+}
+
+const fn key_length(number: usize) -> usize {
+    [LONGEST_KEY, LONGEST_KEY, LONGEST_KEY + 1, 1_000, 8_000][number % 5]
 }

@@ -11,6 +11,7 @@
 mod book;
 mod database;
 mod demo;
+mod documentation;
 mod logs;
 mod open;
 mod page;
@@ -22,6 +23,7 @@ mod transaction;
 pub use crate::{
     book::{Book, Entry, Ledger, NewEntry, Status},
     demo::{Demo, Receipt},
+    documentation::{Credentials, EntryRefusals, ReadRefusals},
     logs::log_to_stderr,
     open::Store,
     page::{Asset, AssetResponse, PAGE},

@@ -56,7 +56,7 @@ fn expand(file: &str) -> String {
     let file: syn::File = syn::parse_str(file).expect("handlers can be parsed");
     let items = file.items.into_iter().map(|item| match item {
         Item::Fn(mut handler) => match take_use(&mut handler.attrs) {
-            Some(arguments) => apply(arguments, handler.into_token_stream()),
+            Some(arguments) => apply(&arguments, handler.into_token_stream()),
             None => handler.into_token_stream(),
         },
         Item::Impl(block) => expand_block(block),
@@ -70,7 +70,7 @@ fn expand_block(mut block: ItemImpl) -> TokenStream {
     let items = std::mem::take(&mut block.items);
     let items = items.into_iter().map(|item| match item {
         ImplItem::Fn(mut handler) => match take_use(&mut handler.attrs) {
-            Some(arguments) => apply(arguments, handler.into_token_stream()),
+            Some(arguments) => apply(&arguments, handler.into_token_stream()),
             None => handler.into_token_stream(),
         },
         other => other.into_token_stream(),

@@ -181,13 +181,13 @@ pub fn idempotent(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    apply(args.into(), item.into()).into()
+    apply(&args.into(), item.into()).into()
 }
 
-fn apply(args: TokenStream, item: TokenStream) -> TokenStream {
+fn apply(args: &TokenStream, item: TokenStream) -> TokenStream {
     match check::check(args::parse(args.clone()), handler::parse(item.clone())) {
         Ok(checked) => match openapi::find(&checked, item) {
-            Some(documented) => openapi::above(&documented, &args, &checked),
+            Some(documented) => openapi::above(&documented, args, &checked),
             None => expand::expand(&checked),
         },
         Err(errors) => fallback::fallback(&errors, item),

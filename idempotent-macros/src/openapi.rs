@@ -74,10 +74,10 @@ pub(crate) fn above(documented: &Documented, args: &TokenStream, checked: &Use) 
         path, condition, ..
     } = attribute;
     let meta = generated!(#path(#arguments));
-    let attribute = match condition {
-        Some(condition) => generated!(#[cfg_attr(#condition, #meta)]),
-        None => generated!(#[#meta]),
-    };
+    let attribute = condition.as_ref().map_or_else(
+        || generated!(#[#meta]),
+        |condition| generated!(#[cfg_attr(#condition, #meta)]),
+    );
     let crate_path = &checked.crate_path;
     let Handler {
         attrs,

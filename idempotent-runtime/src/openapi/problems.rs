@@ -157,7 +157,7 @@ mod tests {
     use std::{collections::BTreeSet, time::Duration};
 
     use super::*;
-    use crate::core::policy::StatusSet;
+    use crate::core::{policy::StatusSet, problem::ProblemSettings};
 
     const POLICY: Policy = Policy {
         operation: None,
@@ -232,7 +232,7 @@ mod tests {
                 continue;
             }
             let response = &documented[problem.status().to_string()];
-            for (name, _) in problem.render(&Default::default()).headers {
+            for (name, _) in problem.render(&ProblemSettings::default()).headers {
                 let known = response["headers"].as_object().is_some_and(|headers| {
                     headers.keys().any(|known| known.eq_ignore_ascii_case(name))
                 });

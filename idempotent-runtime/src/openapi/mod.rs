@@ -251,7 +251,22 @@ const KEY_PATTERN: &str = r#"^([!#-~][!-~]{0,254}|"([ !#-\[\]-~]|\\["\\]){1,255}
 
 #[cfg(test)]
 mod tests {
+    use proptest::{prelude::*, string::string_regex};
+
     use super::*;
+    use crate::core::key::Key;
+
+    fn documented_keys() -> impl Strategy<Value = String> {
+        // Whole values are generated, so where they begin and end need not be said.
+        string_regex(KEY_PATTERN.trim_matches(['^', '$'])).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn what_the_pattern_allows_is_a_key(value in documented_keys()) {
+            prop_assert!(Key::from_header(value.as_bytes()).is_ok(), "{value:?}");
+        }
+    }
 
     #[test]
     fn the_pattern_counts_as_far_as_a_key_may_go() {

@@ -70,7 +70,7 @@ pub(super) fn policy(policy: &Policy) -> String {
     sentences.push(match policy.wait {
         Some(wait) => format!(
             "A retry that comes while the first request is being processed waits for its response, \
-             up to {}, and is then answered 409 `in-flight`.",
+             for {} at most, and is answered 409 `in-flight` if there is none by then.",
             duration(wait)
         ),
         None => "A retry that comes while the first request is being processed is answered 409 \

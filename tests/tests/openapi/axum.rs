@@ -50,7 +50,7 @@ async fn optional(Json(payment): Json<Payment>) -> (StatusCode, Json<Payment>) {
 }
 
 #[idempotent(key = "derived", scope = user, ttl = "90m", on_lost = "refuse")]
-#[allow(dead_code)]
+#[allow(unused_variables)]
 #[utoipa::path(post, path = "/derived/{user}", params(("user" = String, Path)))]
 async fn derived(Path(user): Path<String>) -> StatusCode {
     let _ = user;

@@ -24,6 +24,9 @@ mod policy;
 #[cfg(test)]
 mod tests;
 
+#[cfg(feature = "openapi")]
+pub(crate) use policy::constant as policy_constant;
+
 pub(crate) fn expand(checked: &Use) -> TokenStream {
     let Use {
         crate_path,

@@ -9,6 +9,7 @@ mod expansions;
 mod fallback;
 mod handler;
 mod model;
+mod openapi;
 
 use proc_macro2::TokenStream;
 
@@ -144,6 +145,10 @@ use proc_macro2::TokenStream;
 /// `#[instrument]`. `#[debug_handler]` must stand below, where it is moved along with the handler.
 /// Lint levels below the attribute stay in force for the handler.
 ///
+/// `#[utoipa::path]` stands below as well, and above a route macro. It is moved above the attribute,
+/// where it sees the handler as it was written, and with the runtime's feature `openapi` the document
+/// has what the attribute says.
+///
 /// When axum's router refuses a handler without naming the argument that is no extractor,
 /// `#[axum::debug_handler]` below the attribute names it.
 ///
@@ -176,12 +181,15 @@ pub fn idempotent(
     args: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    apply(args.into(), item.into()).into()
+    apply(&args.into(), item.into()).into()
 }
 
-fn apply(args: TokenStream, item: TokenStream) -> TokenStream {
-    match check::check(args::parse(args), handler::parse(item.clone())) {
-        Ok(checked) => expand::expand(&checked),
+fn apply(args: &TokenStream, item: TokenStream) -> TokenStream {
+    match check::check(args::parse(args.clone()), handler::parse(item.clone())) {
+        Ok(checked) => match openapi::find(&checked, item) {
+            Some(documented) => openapi::above(&documented, args, &checked),
+            None => expand::expand(&checked),
+        },
         Err(errors) => fallback::fallback(&errors, item),
     }
 }

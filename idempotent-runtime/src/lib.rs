@@ -170,6 +170,7 @@
 //! | `near-cache` | `NearCache`: replays of any store from this process's memory |
 //! | `encrypt` | `Encrypted`: responses sealed at rest, in any store |
 //! | `metrics` | `metrics`: counters, histograms and gauges, by the `metrics` crate |
+//! | `openapi` | what [`openapi`] says in the documents of utoipa about each operation |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
@@ -190,6 +191,8 @@ pub mod metrics;
 mod observation;
 #[cfg(feature = "functions")]
 mod once;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 #[cfg(feature = "functions")]
 mod reconcile;
 #[cfg(feature = "functions")]
@@ -279,6 +282,13 @@ pub mod __private {
             respond::{Actix, Axum, AxumNotSend, AxumOrActix, Neither, Probe, Reply},
         },
     };
+
+    /// Applied once more by generated code, below an attribute that it has moved.
+    #[cfg(feature = "macros")]
+    pub use idempotent_macros::idempotent;
+
+    #[cfg(feature = "openapi")]
+    pub use crate::openapi;
 
     /// A duration of the policy. It has a short name of its own, so that a wrong path of the
     /// runtime is one error, without the advice to import another `Duration`.

@@ -24,6 +24,8 @@ mod pass {
     mod both_frameworks;
     #[path = "crate-renamed.rs"]
     mod crate_renamed;
+    #[path = "documented.rs"]
+    mod documented;
     #[path = "functions.rs"]
     mod functions;
     #[path = "places-and-names.rs"]

@@ -86,6 +86,13 @@ pub mod of_axum {
         "paid"
     }
 
+    /// Is documented.
+    #[idempotent(scope = "global")]
+    #[utoipa::path(post, path = "/9", responses((status = 200, body = u64)))]
+    pub async fn documented(Json(amount): Json<u64>) -> Json<u64> {
+        Json(amount)
+    }
+
     /// Handlers in an `impl` block.
     pub struct Api;
 
@@ -117,6 +124,7 @@ pub mod of_axum {
             .route("/6", post(deprecated))
             .route("/7", post(Api::limited))
             .route("/8", post(Api::unlimited))
+            .route("/9", post(documented))
             .with_state(9)
     }
 }
@@ -163,6 +171,14 @@ pub mod of_actix {
         body.to_uppercase()
     }
 
+    /// Is documented.
+    #[idempotent(scope = "global")]
+    #[utoipa::path(responses((status = 200, body = u64)))]
+    #[post("/documented")]
+    pub async fn documented(amount: web::Json<u64>) -> web::Json<u64> {
+        amount
+    }
+
     /// Handlers in an `impl` block.
     pub struct Api;
 
@@ -180,6 +196,7 @@ pub mod of_actix {
         config
             .service(below)
             .service(above)
+            .service(documented)
             .route("/1", web::post().to(nothing))
             .route("/2", web::post().to(not_send))
             .route("/3", web::post().to(Api::limited));

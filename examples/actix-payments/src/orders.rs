@@ -7,13 +7,30 @@ use actix_web::{
     web::{Data, Json, Path},
 };
 use idempotent_runtime::idempotent;
-use ledger::{Ledger, NewEntry};
+use ledger::{Entry, EntryRefusals, Ledger, NewEntry, ReadRefusals};
 
 use crate::{error::ApiError, extract::User};
 
-/// `POST /orders`. With a key, there is one order however often it is sent; without one, each
-/// request is an order.
+/// Makes an order.
+///
+/// With a key, there is one order however often it is sent; without one, each request
+/// is an order.
 #[idempotent(key = "optional", scope = user.id)]
+#[utoipa::path(
+    operation_id = "create_order",
+    tag = "orders",
+    request_body = NewEntry,
+    responses(
+        (
+            status = 201,
+            description = "The order was made.",
+            body = Entry,
+            headers(("Location" = String, description = "Where it can be read.")),
+        ),
+        EntryRefusals,
+    ),
+    security(("caller" = [])),
+)]
 #[post("/orders")]
 pub(crate) async fn create(
     ledger: Data<Ledger>,
@@ -26,13 +43,26 @@ pub(crate) async fn create(
     Ok(HttpResponse::Created().insert_header(location).json(order))
 }
 
-/// `GET /orders`: the caller's orders.
+/// The caller's orders.
+#[utoipa::path(
+    operation_id = "list_orders",
+    tag = "orders",
+    responses((status = 200, description = "Oldest first.", body = Vec<Entry>), ReadRefusals),
+    security(("caller" = [])),
+)]
 #[get("/orders")]
 pub(crate) async fn list(ledger: Data<Ledger>, user: User) -> Result<impl Responder, ApiError> {
     Ok(Json(ledger.orders.list(&user.id).await?))
 }
 
-/// `GET /orders/{id}`: one of the caller's orders.
+/// One of the caller's orders.
+#[utoipa::path(
+    operation_id = "show_order",
+    tag = "orders",
+    params(("id" = String, Path, description = "As the order says it.")),
+    responses((status = 200, description = "The order.", body = Entry), ReadRefusals),
+    security(("caller" = [])),
+)]
 #[get("/orders/{id}")]
 pub(crate) async fn show(
     ledger: Data<Ledger>,

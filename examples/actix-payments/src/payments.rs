@@ -7,15 +7,32 @@ use actix_web::{
     web::{Data, Json, Path},
 };
 use idempotent_runtime::{Execution, idempotent};
-use ledger::{Demo, Entry, Ledger, NewEntry};
+use ledger::{Demo, Entry, EntryRefusals, Ledger, NewEntry, ReadRefusals, Receipt};
 
 use crate::{
     error::ApiError,
     extract::{DemoHeaders, User},
 };
 
-/// `POST /payments`. However often a caller sends it with one key, there is one payment.
+/// Makes a payment.
+///
+/// However often a caller sends it with one key, there is one payment.
 #[idempotent(ttl = "24h", scope = user.id)]
+#[utoipa::path(
+    operation_id = "create_payment",
+    tag = "payments",
+    request_body = NewEntry,
+    responses(
+        (
+            status = 201,
+            description = "The payment was made.",
+            body = Receipt,
+            headers(("Location" = String, description = "Where it can be read.")),
+        ),
+        EntryRefusals,
+    ),
+    security(("caller" = [])),
+)]
 #[post("/payments")]
 pub(crate) async fn create(
     ledger: Data<Ledger>,
@@ -58,13 +75,26 @@ pub(crate) fn created(payment: Entry, demo: &Demo) -> HttpResponse {
     response.json(demo.receipt(payment))
 }
 
-/// `GET /payments`: the caller's payments.
+/// The caller's payments.
+#[utoipa::path(
+    operation_id = "list_payments",
+    tag = "payments",
+    responses((status = 200, description = "Oldest first.", body = Vec<Entry>), ReadRefusals),
+    security(("caller" = [])),
+)]
 #[get("/payments")]
 pub(crate) async fn list(ledger: Data<Ledger>, user: User) -> Result<impl Responder, ApiError> {
     Ok(Json(ledger.payments.list(&user.id).await?))
 }
 
-/// `GET /payments/{id}`: one of the caller's payments.
+/// One of the caller's payments.
+#[utoipa::path(
+    operation_id = "show_payment",
+    tag = "payments",
+    params(("id" = String, Path, description = "As the payment says it.")),
+    responses((status = 200, description = "The payment.", body = Entry), ReadRefusals),
+    security(("caller" = [])),
+)]
 #[get("/payments/{id}")]
 pub(crate) async fn show(
     ledger: Data<Ledger>,

@@ -5,7 +5,8 @@
 //! layer that lets the handlers find it, and `drain` before the process ends.
 //!
 //! `cargo run -p axum-payments` starts it and says what to try: two commands, and a page at `/` on
-//! which payments are broken on purpose (`demonstration.rs`). `/metrics` is for Prometheus. The environment says the rest:
+//! which payments are broken on purpose (`demonstration.rs`). What the API promises is at `/docs/`
+//! (`documentation.rs`), and `/metrics` is for Prometheus. The environment says the rest:
 //!
 //! | variable | what it sets | default |
 //! |---|---|---|
@@ -18,6 +19,7 @@
 //! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
 mod demonstration;
+mod documentation;
 mod error;
 mod extract;
 mod orders;
@@ -70,6 +72,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
             }),
         )
         .merge(demonstration::routes())
+        .merge(documentation::page())
         .layer(idempotency.clone())
         .with_state(ledger);
 

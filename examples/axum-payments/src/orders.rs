@@ -7,16 +7,35 @@ use axum::{
     response::IntoResponse,
 };
 use idempotent_runtime::idempotent;
-use ledger::{Entry, Ledger, NewEntry};
+use ledger::{Entry, EntryRefusals, Ledger, NewEntry, ReadRefusals};
 
 use crate::{
     error::ApiError,
     extract::{self, User},
 };
 
-/// `POST /orders`. With a key, there is one order however often it is sent; without one, each
-/// request is an order.
+/// Makes an order.
+///
+/// With a key, there is one order however often it is sent; without one, each request
+/// is an order.
 #[idempotent(key = "optional", scope = user.id)]
+#[utoipa::path(
+    post,
+    path = "/orders",
+    operation_id = "create_order",
+    tag = "orders",
+    request_body = NewEntry,
+    responses(
+        (
+            status = 201,
+            description = "The order was made.",
+            body = Entry,
+            headers(("Location" = String, description = "Where it can be read.")),
+        ),
+        EntryRefusals,
+    ),
+    security(("caller" = [])),
+)]
 pub(crate) async fn create(
     State(ledger): State<Ledger>,
     user: User,
@@ -28,7 +47,15 @@ pub(crate) async fn create(
     Ok((StatusCode::CREATED, location, Json(order)))
 }
 
-/// `GET /orders`: the caller's orders.
+/// The caller's orders.
+#[utoipa::path(
+    get,
+    path = "/orders",
+    operation_id = "list_orders",
+    tag = "orders",
+    responses((status = 200, description = "Oldest first.", body = Vec<Entry>), ReadRefusals),
+    security(("caller" = [])),
+)]
 pub(crate) async fn list(
     State(ledger): State<Ledger>,
     user: User,
@@ -36,7 +63,16 @@ pub(crate) async fn list(
     Ok(Json(ledger.orders.list(&user.id).await?))
 }
 
-/// `GET /orders/{id}`: one of the caller's orders.
+/// One of the caller's orders.
+#[utoipa::path(
+    get,
+    path = "/orders/{id}",
+    operation_id = "show_order",
+    tag = "orders",
+    params(("id" = String, Path, description = "As the order says it.")),
+    responses((status = 200, description = "The order.", body = Entry), ReadRefusals),
+    security(("caller" = [])),
+)]
 pub(crate) async fn show(
     State(ledger): State<Ledger>,
     user: User,

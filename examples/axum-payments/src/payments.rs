@@ -10,15 +10,34 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use idempotent_runtime::{Execution, idempotent};
-use ledger::{Demo, Entry, Ledger, NewEntry};
+use ledger::{Demo, Entry, EntryRefusals, Ledger, NewEntry, ReadRefusals, Receipt};
 
 use crate::{
     error::ApiError,
     extract::{self, DemoHeaders, User},
 };
 
-/// `POST /payments`. However often a caller sends it with one key, there is one payment.
+/// Makes a payment.
+///
+/// However often a caller sends it with one key, there is one payment.
 #[idempotent(ttl = "24h", scope = user.id)]
+#[utoipa::path(
+    post,
+    path = "/payments",
+    operation_id = "create_payment",
+    tag = "payments",
+    request_body = NewEntry,
+    responses(
+        (
+            status = 201,
+            description = "The payment was made.",
+            body = Receipt,
+            headers(("Location" = String, description = "Where it can be read.")),
+        ),
+        EntryRefusals,
+    ),
+    security(("caller" = [])),
+)]
 pub(crate) async fn create(
     State(ledger): State<Ledger>,
     execution: Execution,
@@ -58,7 +77,15 @@ pub(crate) fn created(payment: Entry, demo: &Demo) -> Response {
     (StatusCode::CREATED, location, cookie, receipt).into_response()
 }
 
-/// `GET /payments`: the caller's payments.
+/// The caller's payments.
+#[utoipa::path(
+    get,
+    path = "/payments",
+    operation_id = "list_payments",
+    tag = "payments",
+    responses((status = 200, description = "Oldest first.", body = Vec<Entry>), ReadRefusals),
+    security(("caller" = [])),
+)]
 pub(crate) async fn list(
     State(ledger): State<Ledger>,
     user: User,
@@ -66,7 +93,16 @@ pub(crate) async fn list(
     Ok(Json(ledger.payments.list(&user.id).await?))
 }
 
-/// `GET /payments/{id}`: one of the caller's payments.
+/// One of the caller's payments.
+#[utoipa::path(
+    get,
+    path = "/payments/{id}",
+    operation_id = "show_payment",
+    tag = "payments",
+    params(("id" = String, Path, description = "As the payment says it.")),
+    responses((status = 200, description = "The payment.", body = Entry), ReadRefusals),
+    security(("caller" = [])),
+)]
 pub(crate) async fn show(
     State(ledger): State<Ledger>,
     user: User,

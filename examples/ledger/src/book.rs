@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{
@@ -32,18 +33,21 @@ pub struct Book {
 }
 
 /// What a client asks to have entered.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, ToSchema)]
 pub struct NewEntry {
     /// Whom it is for.
+    #[schema(pattern = r"^[^\u0000]*$", example = "alice")]
     pub user: String,
     /// In the smallest unit of the currency, such as cents.
+    #[schema(minimum = 1, example = 100)]
     pub amount: i64,
     /// Such as `USD`.
+    #[schema(pattern = r"^[^\u0000]*$", example = "USD")]
     pub currency: String,
 }
 
 /// What was entered.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Entry {
     /// Names the entry, also in its address.
     pub id: Uuid,
@@ -58,7 +62,7 @@ pub struct Entry {
 }
 
 /// How far an entry got.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// All the way.

@@ -3,6 +3,7 @@
 use std::{fmt::Display, str::FromStr, time::Duration};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{Entry, Refusal};
 
@@ -50,11 +51,12 @@ enum Fault {
 }
 
 /// What is answered when an entry was made.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct Receipt {
     #[serde(flatten)]
     entry: Entry,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     padding: Option<String>,
 }
 

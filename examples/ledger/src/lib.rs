@@ -11,6 +11,7 @@
 mod book;
 mod database;
 mod demo;
+mod documentation;
 mod logs;
 mod metrics;
 mod open;
@@ -23,6 +24,7 @@ mod transaction;
 pub use crate::{
     book::{Book, Entry, Ledger, NewEntry, Status},
     demo::{Demo, Receipt},
+    documentation::{Credentials, EntryRefusals, ReadRefusals},
     logs::log_to_stderr,
     metrics::{METRICS_TYPE, Metrics},
     open::Store,

@@ -3,6 +3,7 @@
 use std::{error::Error, fmt};
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::settings::causes;
 
@@ -26,8 +27,9 @@ pub enum Refusal {
 }
 
 /// The body of a refusal.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub struct ErrorBody {
+    /// What is wrong, in words.
     error: String,
 }
 

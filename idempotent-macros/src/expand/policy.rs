@@ -5,7 +5,7 @@ use quote::ToTokens;
 
 use crate::model::{Fingerprint, Key, OnLost, Policy, Scope, StoreDown};
 
-pub(super) fn constant(rt: &TokenStream, policy: &Policy) -> TokenStream {
+pub(crate) fn constant(rt: &TokenStream, policy: &Policy) -> TokenStream {
     let operation = optional(rt, policy.operation.as_ref());
     let scope = match &policy.scope {
         Scope::Global => generated!(Global),

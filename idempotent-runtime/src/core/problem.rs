@@ -107,6 +107,12 @@ impl Problem {
         self.words().1
     }
 
+    /// What kind of problem it is, in words: the document's `title`.
+    #[cfg(feature = "openapi")]
+    pub(crate) const fn title(&self) -> &'static str {
+        self.words().2
+    }
+
     /// The status of the answer.
     #[must_use]
     pub const fn status(&self) -> u16 {

@@ -1,0 +1,26 @@
+//! The document of the API, at `/openapi.json`, and a page to read it on, at `/docs/`.
+
+use ledger::{Credentials, ErrorBody};
+use utoipa::OpenApi;
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::{orders, payments};
+
+#[derive(OpenApi)]
+#[openapi(
+    paths(
+        payments::create,
+        payments::list,
+        payments::show,
+        orders::create,
+        orders::list,
+        orders::show,
+    ),
+    components(schemas(ErrorBody)),
+    modifiers(&Credentials),
+)]
+struct Document;
+
+pub(crate) fn page() -> SwaggerUi {
+    SwaggerUi::new("/docs/{_:.*}").url("/openapi.json", Document::openapi())
+}

@@ -237,7 +237,9 @@ shared! {
 
     async fn an_outcome_that_the_store_did_not_take_arrives_later(setting: Setting) {
         for fault in [Fault::Before, Fault::After] {
-            let app = short_lease(setting, SHORT).await;
+            // It is told again for a second and a half, so the lease must be renewed meanwhile; and
+            // is long enough that a busy machine does not stand still for all of it.
+            let app = short_lease(setting, 2 * SHORT).await;
             let other = app.sibling().await;
             app.store.fail(Verb::Complete, 4, fault);
             let first = app.post("/pay").key("k").send().await;

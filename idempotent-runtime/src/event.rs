@@ -4,14 +4,15 @@ use std::fmt;
 
 use crate::core::record::ShortHash;
 
-/// What happened to one request of a protected operation.
+/// What happened to one request of a protected operation, or what an operator did to a record.
 ///
 /// It names the operation and a short hash of the record id; never the key, the caller or a body.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
     /// The operation: method and route pattern, or the attribute's `operation`. A body over the
-    /// limit is refused before the attribute is known, so its event always has the former.
+    /// limit is refused before the attribute is known, so its event always has the former. Empty
+    /// where an operator acted on a record id.
     pub operation: &'a str,
     /// Which record; `None` when the request has none.
     pub record: Option<ShortHash>,
@@ -41,6 +42,12 @@ pub enum Outcome {
     Unprotected,
     /// The handler ran unprotected: the store could not be asked, and the policy says run.
     UnprotectedStoreDown,
+    /// The handler ran unprotected: protection is [turned off](crate::Idempotency::disable).
+    UnprotectedDisabled,
+    /// An operator has made the key free.
+    Forgotten,
+    /// An operator has given the outcome of a lost run.
+    CompletedByHand,
     /// Refused: no key.
     KeyMissing,
     /// Refused: not a key.
@@ -85,6 +92,9 @@ impl Outcome {
             Self::WaitedThenReplayed => "waited-then-replayed",
             Self::Unprotected => "unprotected",
             Self::UnprotectedStoreDown => "unprotected-store-down",
+            Self::UnprotectedDisabled => "unprotected-disabled",
+            Self::Forgotten => "forgotten",
+            Self::CompletedByHand => "completed-by-hand",
             Self::KeyMissing => "key-missing",
             Self::KeyInvalid => "key-invalid",
             Self::CallerUnknown => "caller-unknown",

@@ -120,6 +120,8 @@ mod event;
 #[cfg(any(feature = "axum", feature = "actix"))]
 mod execution;
 #[cfg(any(feature = "axum", feature = "actix"))]
+mod operator;
+#[cfg(any(feature = "axum", feature = "actix"))]
 mod reconcile;
 #[cfg(any(feature = "axum", feature = "actix"))]
 mod runtime;
@@ -153,7 +155,7 @@ pub use crate::{
         key::{Key, KeyError, MAX_KEY_CHARS},
         policy::{FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy, StatusSet, StoreDown},
         problem::{Problem, ProblemSettings, RenderedProblem},
-        record::{Claim, OwnerToken, RecordId, ShortHash},
+        record::{Claim, OwnerToken, RecordId, RecordIdError, ShortHash},
         response::{DecodeError, StoredResponse},
         scope::Scope,
     },
@@ -163,21 +165,31 @@ pub use crate::{
 pub use crate::{
     event::{Event, Outcome},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
+    operator::OperatorError,
     reconcile::{LostRun, Reconciled},
     runtime::{Idempotency, IdempotencyBuilder},
-    web::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Recordable, RequestHead},
+    web::{
+        CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY,
+        IDEMPOTENCY_REPLAYED, Recordable, RequestHead,
+    },
 };
+
+/// Who may act as an operator over HTTP: what `axum::admin_router` and `actix::admin_scope` ask.
+#[cfg(any(feature = "axum", feature = "actix"))]
+pub mod admin {
+    pub use crate::operator::admin::bearer_token;
+}
 
 /// What belongs to axum alone.
 #[cfg(feature = "axum")]
 pub mod axum {
-    pub use crate::web::axum::{IdempotencyService, issue_key};
+    pub use crate::web::axum::{IdempotencyService, admin_router, issue_key};
 }
 
 /// What belongs to actix-web alone.
 #[cfg(feature = "actix")]
 pub mod actix {
-    pub use crate::web::actix::issue_key;
+    pub use crate::web::actix::{admin_scope, issue_key};
 }
 
 /// What generated code calls. Not part of the public interface: it changes without notice.

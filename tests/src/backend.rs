@@ -6,7 +6,7 @@ use idempotent_runtime::{
     Claim, Encrypted, MemoryStore, NearCache, PostgresStore, RedisStore, SealingKey, SqliteStore,
     Store, StoredResponse,
     store::{
-        ClaimAnswer, Completion, Fence, Notify, StoreError, Transactional,
+        ClaimAnswer, Completion, Fence, Inspect, Notify, StoreError, Transactional,
         contract::{Harness, check},
     },
 };
@@ -237,5 +237,9 @@ impl Store for Backend {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         each!(self, store => store.as_transactional())
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        each!(self, store => store.as_inspect())
     }
 }

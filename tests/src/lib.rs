@@ -24,7 +24,7 @@ pub mod wait;
 pub mod world;
 
 pub use crate::{
-    app::{App, Framework, Setting, Setup},
+    app::{App, Framework, OPERATOR, Setting, Setup},
     backend::Kind,
     client::{Connection, Request, Response},
     store::{Fault, Steered, Verb},

@@ -12,7 +12,7 @@ use std::{
 
 use idempotent_runtime::{
     Claim, MemoryStore, Store, StoredResponse,
-    store::{ClaimAnswer, Completion, Fence, Found, Notify, StoreError, Transactional},
+    store::{ClaimAnswer, Completion, Fence, Found, Inspect, Notify, StoreError, Transactional},
 };
 use tokio::sync::watch;
 
@@ -289,6 +289,10 @@ impl Store for Steered {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.0.kept.as_transactional()
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.0.kept.as_inspect()
     }
 }
 

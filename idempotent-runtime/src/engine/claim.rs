@@ -79,7 +79,7 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                 Ok(ClaimAnswer::Found(found)) => found,
                 Err(StoreError::Full) => {
                     report(Outcome::StoreFull);
-                    return refuse(inner, &Problem::StoreFull);
+                    return refuse(&state, &Problem::StoreFull);
                 }
                 Err(error) => {
                     tracing::error!(
@@ -90,7 +90,7 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                     // What is there, and cannot be read, may say that the handler has run.
                     if !matches!(error, StoreError::Unavailable(_)) {
                         report(Outcome::StoreUnavailable);
-                        return refuse(inner, &Problem::StoreUnavailable);
+                        return refuse(&state, &Problem::StoreUnavailable);
                     }
                     // It may have been granted all the same, and the answer was lost.
                     spawn(release_later(Arc::clone(inner), claim));
@@ -99,7 +99,7 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                         return Begun::Unprotected;
                     }
                     report(Outcome::StoreUnavailable);
-                    return refuse(inner, &Problem::StoreUnavailable);
+                    return refuse(&state, &Problem::StoreUnavailable);
                 }
             };
             let lease_left = match found {
@@ -145,7 +145,7 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                 }
                 (Decision::Refuse(problem), _) => {
                     report(refusal(&problem));
-                    return refuse(inner, &problem);
+                    return refuse(&state, &problem);
                 }
                 (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
             }
@@ -180,8 +180,8 @@ fn granted(state: &Arc<RunState>, wanted: Wanted, claim: Claim, asked: Option<In
     }
 }
 
-fn refuse(inner: &Inner, problem: &Problem) -> Begun {
-    Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
+fn refuse(state: &RunState, problem: &Problem) -> Begun {
+    Begun::Answer(Answer::Refuse(state.render(problem)))
 }
 
 /// What the store keeps a lost claim for: to be asked about, where somebody can be.

@@ -45,7 +45,7 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
             drop(guard);
             state.report(policy, Some(claim.id.short_hash()), Outcome::OutcomeUnknown);
             Begun::Answer(Answer::Refuse(
-                Problem::OutcomeUnknown.render(&inner.problems),
+                state.render(&Problem::OutcomeUnknown),
             ))
         }
     }

@@ -147,6 +147,7 @@ fn run<R: Recordable>(
 /// Records the outcome of a run that this guard took the place of.
 pub(super) async fn record(guard: RunGuard, response: StoredResponse, outcome: Outcome) -> Answer {
     let state = Arc::clone(&guard.state);
+    let response = state.runtime.0.dated(response, state.claimed().claim.ttl);
     let found = Found::Done {
         fingerprint: state.claimed().claim.fingerprint,
         response: response.clone(),
@@ -197,7 +198,7 @@ async fn committed(state: &RunState, recorded: Option<StoredResponse>) -> Option
 fn answer(state: &RunState, found: Found) -> Answer {
     match protocol::decide(&state.claimed().claim, found, May::default()) {
         Decision::Replay(response) => Answer::Replay(response),
-        Decision::Refuse(problem) => Answer::Refuse(problem.render(&state.runtime.0.problems)),
+        Decision::Refuse(problem) => Answer::Refuse(state.render(&problem)),
         Decision::Wait | Decision::TakeOver => unreachable!("it may do neither"),
     }
 }
@@ -211,6 +212,7 @@ async fn produce<R: Recordable>(
     let released = match state.end() {
         End::Returned { released } => released,
         End::Committed(committed, answered) => {
+            let response = state.dated_as(response, &committed);
             return (response, Verdict::Committed(committed, Box::new(answered)));
         }
     };
@@ -222,6 +224,7 @@ async fn produce<R: Recordable>(
     match protocol::conclude(policy, ending) {
         Conclusion::Release => (response, Verdict::Release),
         Conclusion::Complete => {
+            let response = state.dated(response);
             let (response, stored) = response.record(policy.max_response).await;
             (response, Verdict::Record(stored, Outcome::Executed))
         }

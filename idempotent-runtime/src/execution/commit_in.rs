@@ -84,6 +84,7 @@ impl Execution {
         let Some(transactional) = state.runtime.0.store.as_transactional() else {
             return Err(unsupported());
         };
+        let response = state.dated(response);
         let (response, stored) = response.record(claimed.policy.max_response).await;
         let was_in_doubt = state.start_commit_in()?;
         let connection = transaction.connection();

@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 pub use self::{
@@ -20,6 +21,7 @@ use crate::{
     core::{
         key::Key,
         policy::Policy,
+        problem::{Problem, RenderedProblem},
         protocol::Found,
         record::{Claim, ShortHash},
         response::StoredResponse,
@@ -27,7 +29,7 @@ use crate::{
     event::Outcome,
     runtime::Idempotency,
     store::Completion,
-    web::{Recordable, Target},
+    web::{Form, IDEMPOTENCY_EXPIRES, Recordable, Target},
 };
 
 /// The handler's own handle on its run: an extractor, for axum and for actix-web.
@@ -56,6 +58,8 @@ pub struct Execution(pub(crate) Option<Arc<RunState>>);
 pub(crate) struct RunState {
     pub(crate) runtime: Idempotency,
     pub(crate) target: Target,
+    /// In which form the client reads problems.
+    form: Form,
     /// Set when the claim is granted.
     claimed: OnceLock<Claimed>,
     progress: Mutex<Progress>,
@@ -137,6 +141,7 @@ impl Execution {
         let Some((state, claimed)) = self.run() else {
             return Ok(response);
         };
+        let response = state.dated(response);
         let (response, stored) = response.record(claimed.policy.max_response).await;
         state.start_commit(&stored)?;
         let answered = match state.complete(&stored).await {
@@ -178,10 +183,11 @@ impl Execution {
 }
 
 impl RunState {
-    pub(crate) fn new(runtime: Idempotency, target: Target) -> Self {
+    pub(crate) fn new(runtime: Idempotency, target: Target, form: Form) -> Self {
         Self {
             runtime,
             target,
+            form,
             claimed: OnceLock::new(),
             progress: Mutex::new(Progress::Running { released: false }),
             ending: AtomicBool::new(false),
@@ -189,6 +195,31 @@ impl RunState {
             fenced: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
         }
+    }
+
+    /// A problem as this client reads it.
+    pub(crate) fn render(&self, problem: &Problem) -> RenderedProblem {
+        problem.render(&self.runtime.0.problems).in_form(self.form)
+    }
+
+    /// The response with the date at which its record, made now, expires; where that is told.
+    pub(crate) fn dated<R: Recordable>(&self, mut response: R) -> R {
+        if self.runtime.0.tells_expiry {
+            let date = expiry_date(self.claimed().claim.ttl);
+            response.set_expires(Some(date.as_bytes()));
+        }
+        response
+    }
+
+    /// The response with the date that was recorded before.
+    pub(crate) fn dated_as<R: Recordable>(&self, mut response: R, recorded: &StoredResponse) -> R {
+        if self.runtime.0.tells_expiry {
+            let date = recorded
+                .headers()
+                .find(|(name, _)| *name == IDEMPOTENCY_EXPIRES);
+            response.set_expires(date.as_ref().map(|(_, date)| &date[..]));
+        }
+        response
     }
 
     /// Takes note of the claim. Called once, when it is granted.
@@ -338,6 +369,13 @@ impl RunState {
         let operation = self.target.operation(policy);
         self.runtime.0.report(&operation, record, outcome);
     }
+}
+
+/// When a record expires that is made now and lives for so long.
+pub(crate) fn expiry_date(ttl: Duration) -> String {
+    // No ttl is so long that the year has five digits, which no date of HTTP can have.
+    const LONGEST: Duration = Duration::from_hours(366 * 24);
+    httpdate::fmt_http_date(SystemTime::now() + ttl.min(LONGEST))
 }
 
 impl fmt::Debug for Execution {

@@ -1,9 +1,11 @@
 //! What both frameworks share: a handler's call, the head of a request, the reply.
 
+mod accept;
 #[cfg(feature = "actix")]
 pub(crate) mod actix;
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
+mod cors;
 mod head;
 pub(crate) mod respond;
 
@@ -12,8 +14,11 @@ use std::{fmt, fmt::Display, future::Future, sync::Arc};
 use bytes::Bytes;
 use serde::Serialize;
 
-pub use self::head::RequestHead;
-pub(crate) use self::head::Target;
+pub(crate) use self::{accept::Form, head::Target};
+pub use self::{
+    cors::{CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS},
+    head::RequestHead,
+};
 use self::head::{Head, Sole};
 use crate::{
     core::{
@@ -35,6 +40,9 @@ use crate::{
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that marks a replay.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
+/// The header that says when the record of a response expires, where
+/// [`expires_header`](crate::IdempotencyBuilder::expires_header) is on.
+pub const IDEMPOTENCY_EXPIRES: &str = "idempotency-expires";
 
 /// A response that can be recorded: `axum::response::Response` and `actix_web::HttpResponse`.
 ///
@@ -48,6 +56,9 @@ pub(crate) mod sealed {
 
     pub trait Recordable: Sized {
         fn status(&self) -> u16;
+
+        /// Says when the record of the response expires, or says nothing of it.
+        fn set_expires(&mut self, date: Option<&[u8]>);
 
         /// Gives the response back whole, with what is recorded of it.
         fn record(self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)>;
@@ -124,9 +135,15 @@ impl fmt::Debug for CallHead {
 enum CallKind {
     /// A safe method: the handler runs directly.
     Safe,
+    /// Protection is turned off.
+    Disabled {
+        runtime: Idempotency,
+        target: Box<Target>,
+    },
     /// No key was sent, and the policy does not make one.
     Keyless {
         runtime: Idempotency,
+        form: Form,
         /// Only where somebody wants to know.
         target: Option<Box<Target>>,
     },
@@ -198,12 +215,20 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
              `.layer(idempotency.clone())` to the axum `Router`, or \
              `.app_data(idempotency.clone())`, not wrapped in `web::Data`, to the actix-web `App`",
         );
-        return Err(Problem::Misconfigured.render(&ProblemSettings::default()));
+        let problem = Problem::Misconfigured.render(&ProblemSettings::default());
+        return Err(problem.in_form(head.form()));
     };
+    if runtime.0.switch.is_off() {
+        return Ok(CallKind::Disabled {
+            runtime: runtime.clone(),
+            target: Box::new(target()),
+        });
+    }
     let key = head.key();
     if key.is_none() && !KEYED {
         return Ok(CallKind::Keyless {
             runtime: runtime.clone(),
+            form: head.form(),
             target: runtime.0.is_observed().then(|| Box::new(target())),
         });
     }
@@ -220,7 +245,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
             .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
     });
     Ok(CallKind::Keyed(Box::new(Keyed {
-        state: Arc::new(RunState::new(runtime.clone(), target())),
+        state: Arc::new(RunState::new(runtime.clone(), target(), head.form())),
         key,
         scope,
         value: None,
@@ -238,7 +263,7 @@ fn body_too_large(keyed: &Keyed) -> RenderedProblem {
     // The policy, which may name the operation otherwise, is not known before the handler.
     let operation = [target.method(), " ", target.pattern()];
     inner.report(&operation, None, Outcome::BodyTooLarge);
-    Problem::BodyTooLarge.render(&inner.problems)
+    keyed.state.render(&Problem::BodyTooLarge)
 }
 
 /// What is to be done about a call, as far as can be said without asking the store.
@@ -251,7 +276,16 @@ enum Start {
 fn start(kind: CallKind, policy: &'static Policy) -> Start {
     match kind {
         CallKind::Safe => Start::Unprotected,
-        CallKind::Keyless { runtime, target } => {
+        CallKind::Disabled { runtime, target } => {
+            let operation = target.operation(policy);
+            runtime.0.report(&operation, None, Outcome::UnprotectedDisabled);
+            Start::Unprotected
+        }
+        CallKind::Keyless {
+            runtime,
+            form,
+            target,
+        } => {
             let inner = &runtime.0;
             let target = target.as_deref();
             let operation = target.map_or([""; 3], |target| target.operation(policy));
@@ -260,7 +294,8 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
                 Start::Unprotected
             } else {
                 inner.report(&operation, None, Outcome::KeyMissing);
-                Start::Refused(Problem::KeyMissing.render(&inner.problems))
+                let problem = Problem::KeyMissing.render(&inner.problems);
+                Start::Refused(problem.in_form(form))
             }
         }
         CallKind::Keyed(keyed) => Start::Keyed(keyed),
@@ -287,7 +322,7 @@ fn wanted(mut keyed: Keyed, policy: &'static Policy) -> Result<(Arc<RunState>, W
     let operation = state.target.operation(policy);
     let refuse = |problem: &Problem| {
         state.report(policy, None, engine::refusal(problem));
-        Begun::Answer(Answer::Refuse(problem.render(&state.runtime.0.problems)))
+        Begun::Answer(Answer::Refuse(state.render(problem)))
     };
     let fingerprint = fingerprint.map_err(|error| {
         tracing::error!(

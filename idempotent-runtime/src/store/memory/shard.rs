@@ -19,7 +19,10 @@ use crate::{
         record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
-    store::{ClaimAnswer, Completion, Fence, StoreError},
+    store::{
+        ClaimAnswer, Completion, Fence, Forget, Forgotten, Inspection, RecordState, StoreError,
+        Which,
+    },
 };
 
 /// What an entry takes beside its response: its place in the map and in the expiry queue.
@@ -43,6 +46,10 @@ pub(super) struct Shard {
 struct Slot {
     owner: OwnerToken,
     fingerprint: Fingerprint,
+    /// When the state began.
+    since: Timestamp,
+    /// How often the id was claimed, each time in the place of a lost claim.
+    attempts: u32,
     state: State,
 }
 
@@ -68,15 +75,19 @@ impl Shard {
         clock: &dyn Clock,
         budget: &Budget,
     ) -> Result<ClaimAnswer, StoreError> {
+        let now = clock.now();
+        let mut attempts = 1;
         if let Some(slot) = self.slots.get(&claim.id) {
             if slot.is_claimed_by(claim.owner) {
                 return Ok(ClaimAnswer::Claimed);
             }
-            // Most claims are of an absent id, and need not ask for the time.
-            let now = clock.now();
-            let is_taken_over = claim.takes_over && matches!(slot.state, State::Lost { .. });
-            if !slot.is_expired(now) && !is_taken_over {
+            let is_lost = matches!(slot.state, State::Lost { .. });
+            let is_expired = slot.is_expired(now);
+            if !is_expired && !(is_lost && claim.takes_over) {
                 return Ok(ClaimAnswer::Found(slot.found(now)));
+            }
+            if !is_expired {
+                attempts = slot.attempts.saturating_add(1);
             }
         }
         let reserved = claim
@@ -90,7 +101,7 @@ impl Shard {
         })?;
         self.slots.remove(&claim.id);
         let bell = None;
-        self.insert(claim, State::Running { reserved, bell });
+        self.insert(claim, now, attempts, State::Running { reserved, bell });
         Ok(ClaimAnswer::Claimed)
     }
 
@@ -108,7 +119,7 @@ impl Shard {
         };
         match self.slots.get_mut(&claim.id) {
             Some(slot) if slot.owner == claim.owner && !slot.is_done() => {
-                slot.leave_running(done, budget);
+                slot.leave_running(done, now, budget);
             }
             Some(slot) if !slot.is_expired(now) => {
                 return if slot.owner == claim.owner {
@@ -121,7 +132,7 @@ impl Shard {
                 self.remove(&claim.id, budget);
                 // The effect has happened: its record is kept even if that goes over the budget.
                 budget.take(done.bytes());
-                self.insert(claim, done);
+                self.insert(claim, now, 1, done);
             }
         }
         self.expiries.push(Reverse((expires, claim.id)));
@@ -159,7 +170,7 @@ impl Shard {
             OnLost::Rerun => self.end_claim(&claim.id, budget),
             OnLost::Refuse => {
                 let expires = now.after(claim.ttl);
-                slot.leave_running(State::Lost { expires }, budget);
+                slot.leave_running(State::Lost { expires }, now, budget);
                 self.expiries.push(Reverse((expires, claim.id)));
                 self.sweep(now, SWEEP_STEP, budget);
             }
@@ -172,10 +183,12 @@ impl Shard {
         }
     }
 
-    fn insert(&mut self, claim: &Claim, state: State) {
+    fn insert(&mut self, claim: &Claim, since: Timestamp, attempts: u32, state: State) {
         let slot = Slot {
             owner: claim.owner,
             fingerprint: claim.fingerprint,
+            since,
+            attempts,
             state,
         };
         self.slots.insert(claim.id, Box::new(slot));
@@ -185,6 +198,44 @@ impl Shard {
         let slot = self.slots.remove(id)?;
         budget.give_back(slot.state.bytes());
         Some(slot)
+    }
+
+    pub(super) fn inspect(&self, id: &RecordId, now: Timestamp) -> Option<Inspection> {
+        let slot = self.slots.get(id).filter(|slot| !slot.is_expired(now))?;
+        Some(slot.inspect(*id, now))
+    }
+
+    pub(super) fn forget(
+        &mut self,
+        id: &RecordId,
+        forget: Forget,
+        now: Timestamp,
+        budget: &Budget,
+    ) -> Forgotten {
+        match self.slots.get(id).filter(|slot| !slot.is_expired(now)) {
+            None => Forgotten::Absent,
+            Some(slot) if slot.is_running() && forget == Forget::Ended => Forgotten::Running,
+            Some(_) => {
+                self.end_claim(id, budget);
+                Forgotten::Removed
+            }
+        }
+    }
+
+    /// The claims that are listed, of ids behind this one; in no order.
+    pub(super) fn list(
+        &self,
+        which: Which,
+        after: Option<RecordId>,
+        now: Timestamp,
+    ) -> impl Iterator<Item = Inspection> {
+        let behind = move |id: &RecordId| after.is_none_or(|after| *id > after);
+        self.slots
+            .iter()
+            // A record would be copied for nothing.
+            .filter(move |(id, slot)| !slot.is_done() && !slot.is_expired(now) && behind(id))
+            .map(move |(id, slot)| slot.inspect(*id, now))
+            .filter(move |inspection| which.has(inspection))
     }
 
     pub(super) fn bell(&mut self, id: &RecordId) -> Option<Arc<Bell>> {
@@ -220,6 +271,10 @@ impl Slot {
         self.owner == owner && matches!(self.state, State::Running { .. })
     }
 
+    fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
     fn is_done(&self) -> bool {
         matches!(self.state, State::Done { .. })
     }
@@ -247,10 +302,35 @@ impl Slot {
         }
     }
 
+    fn inspect(&self, id: RecordId, now: Timestamp) -> Inspection {
+        let since = self.since;
+        let state = match &self.state {
+            State::Running { .. } => RecordState::Running { lease_ends: None },
+            State::Lost { expires } => RecordState::Lost {
+                since,
+                expires_at: *expires,
+            },
+            State::Done { expires, response } => RecordState::Done {
+                completed_at: Some(since),
+                expires_at: *expires,
+                response: response.clone(),
+            },
+        };
+        Inspection {
+            id,
+            fingerprint: self.fingerprint,
+            now,
+            claimed_at: self.is_running().then_some(since),
+            attempts: Some(self.attempts),
+            state,
+        }
+    }
+
     /// Replaces the claim by what came of it, and wakes those who waited.
-    fn leave_running(&mut self, next: State, budget: &Budget) {
+    fn leave_running(&mut self, next: State, now: Timestamp, budget: &Budget) {
         budget.change(self.state.bytes(), next.bytes());
         self.ring();
+        self.since = now;
         self.state = next;
     }
 

@@ -8,6 +8,7 @@
 //! | 18..50 | fingerprint | fingerprint |
 //! | 50..58 | ttl, in ms, little endian | ttl |
 //! | 58.. | lease, in ms, little endian | the stored response, in its durable form |
+//! | 66..74 | once it was renewed: when it was granted, in ms since 1970 | |
 //!
 //! The value expires by itself: a record when its ttl ends, a claim that may be run again when its
 //! lease ends, and one that may not a ttl after its lease. So what is left of a lease is known
@@ -25,7 +26,8 @@ use crate::{
         record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
-    store::StoreError,
+    clock::Timestamp,
+    store::{Inspection, RecordState, StoreError},
 };
 
 // The scripts name the version and the states too.
@@ -97,7 +99,12 @@ pub(super) struct Kept {
 
 #[derive(Debug)]
 enum What {
-    Claim { lease_ms: u64, on_lost: OnLost },
+    Claim {
+        lease_ms: u64,
+        on_lost: OnLost,
+        /// Only where it was renewed.
+        claimed_at: Option<u64>,
+    },
     Record(StoredResponse),
 }
 
@@ -120,14 +127,22 @@ impl Kept {
         let (ttl, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
         let fingerprint = Fingerprint::from_bytes(*fingerprint);
         let what = match *state {
-            MAY_RERUN | REFUSES => What::Claim {
-                lease_ms: u64::from_le_bytes(rest.try_into().map_err(|_| damaged())?),
-                on_lost: if *state == REFUSES {
-                    OnLost::Refuse
-                } else {
-                    OnLost::Rerun
-                },
-            },
+            MAY_RERUN | REFUSES => {
+                let (lease, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+                let claimed_at = match rest {
+                    [] => None,
+                    rest => Some(rest.try_into().map_err(|_| damaged())?),
+                };
+                What::Claim {
+                    lease_ms: u64::from_le_bytes(*lease),
+                    on_lost: if *state == REFUSES {
+                        OnLost::Refuse
+                    } else {
+                        OnLost::Rerun
+                    },
+                    claimed_at: claimed_at.map(u64::from_le_bytes),
+                }
+            }
             RECORD => What::Record(
                 StoredResponse::from_durable(value.slice(PREFIX..), id, &fingerprint)
                     .map_err(StoreError::unreadable)?,
@@ -181,7 +196,9 @@ impl Kept {
                 ttl_left: Duration::from_millis(left.map_or(ttl_ms, |left| left.min(ttl_ms))),
             },
             What::Claim { .. } if lost => Found::Lost { fingerprint },
-            What::Claim { lease_ms, on_lost } => {
+            What::Claim {
+                lease_ms, on_lost, ..
+            } => {
                 let after = match on_lost {
                     OnLost::Rerun => 0,
                     OnLost::Refuse => ttl_ms,
@@ -194,6 +211,59 @@ impl Kept {
             }
         }
     }
+}
+
+/// What an operator is told of a value; `left` was asked for together with it, at `now`.
+pub(super) fn inspection(id: RecordId, kept: Kept, left: i64, now: Timestamp) -> Inspection {
+    let expires_at = |left| now.after(left);
+    let (ttl, fingerprint) = (Duration::from_millis(kept.ttl_ms), kept.fingerprint);
+    let lives = Duration::from_millis(u64::try_from(left).unwrap_or(u64::MAX));
+    let claimed = match kept.what {
+        What::Claim {
+            lease_ms,
+            claimed_at,
+            ..
+        } => Some((Duration::from_millis(lease_ms), claimed_at)),
+        What::Record(_) => None,
+    };
+    let state = match kept.found(left) {
+        Found::Running { lease_left, .. } => RecordState::Running {
+            lease_ends: lease_left.map(expires_at),
+        },
+        Found::Lost { .. } => RecordState::Lost {
+            since: before(expires_at(lives), ttl),
+            expires_at: expires_at(lives),
+        },
+        Found::Done {
+            response, ttl_left, ..
+        } => RecordState::Done {
+            completed_at: Some(before(expires_at(ttl_left), ttl)),
+            expires_at: expires_at(ttl_left),
+            response,
+        },
+    };
+    let claimed_at = claimed.and_then(|(lease, written)| {
+        let lease_ends = match &state {
+            RecordState::Running { lease_ends } => *lease_ends,
+            RecordState::Lost { since, .. } => Some(*since),
+            RecordState::Done { .. } => None,
+        };
+        written
+            .map(Timestamp::from_millis)
+            .or_else(|| Some(before(lease_ends?, lease)))
+    });
+    Inspection {
+        id,
+        fingerprint,
+        now,
+        claimed_at,
+        attempts: None,
+        state,
+    }
+}
+
+fn before(time: Timestamp, duration: Duration) -> Timestamp {
+    Timestamp::from_millis(time.as_millis().saturating_sub(millis(duration)))
 }
 
 /// What `PTTL` answers of a value that never expires.
@@ -242,6 +312,14 @@ mod tests {
             }
         }
         let claim = claim(OnLost::Refuse);
+        let mut renewed = of_claim(&claim);
+        renewed.extend_from_slice(&5_u64.to_le_bytes());
+        let now = Timestamp::from_millis(1_000_000);
+        let of = |value| inspection(claim.id, Kept::read(&claim.id, value).unwrap(), 86_401_000, now);
+        assert_eq!(of(renewed.clone()).claimed_at, Some(Timestamp::from_millis(5)));
+        assert_eq!(of(of_claim(&claim)).claimed_at, Some(Timestamp::from_millis(971_000)));
+        renewed.pop();
+        assert!(Kept::read(&claim.id, renewed).is_err());
         let lost = Kept::read(&claim.id, of_claim(&claim)).unwrap();
         assert_eq!(lost.runs_for(86_400_000), None);
         assert!(matches!(lost.found(86_400_000), Found::Lost { .. }));

@@ -15,17 +15,22 @@ use sqlx::{
 
 use super::{
     failure::Failure,
-    rules::{Millis, Row, State},
+    rules::{Millis, Row, State, millis},
 };
-use crate::core::{
-    fingerprint::Fingerprint,
-    policy::OnLost,
-    record::{OwnerToken, RecordId},
+use crate::{
+    core::{
+        fingerprint::Fingerprint,
+        policy::OnLost,
+        record::{OwnerToken, RecordId},
+    },
+    store::{Cursor, Listing, Page, Which},
 };
 
 /// How many rows a statement reads or writes, at most.
 const SIZES: [usize; 5] = [1, 4, 16, 64, MAX_ROWS];
 pub(super) const MAX_ROWS: usize = 256;
+/// How many rows are looked at for one page of a listing.
+const WINDOW: usize = 9_999;
 
 const SCHEMA: &str = include_str!("../../../sql/sqlite.sql");
 const TABLE_IN_SCHEMA: &str = "idempotency_records";
@@ -54,6 +59,9 @@ pub(super) struct Statements {
     sweep: Arc<str>,
     record: Arc<str>,
     ping: Arc<str>,
+    columns: [Arc<str>; 3],
+    window: Arc<str>,
+    list: [Arc<str>; 2],
 }
 
 impl Statements {
@@ -62,7 +70,8 @@ impl Statements {
         let load = |size| {
             format!(
                 "SELECT clock.now, r.id, r.owner, r.fingerprint, r.state, r.lease_until, \
-                 r.expires_at, r.response FROM (SELECT {NOW} AS now) AS clock \
+                 r.expires_at, r.response, r.claimed_at, r.attempts \
+                 FROM (SELECT {NOW} AS now) AS clock \
                  LEFT JOIN \"{table}\" AS r ON r.id IN ({})",
                 repeated("?", size)
             )
@@ -73,13 +82,15 @@ impl Statements {
             save_and_commit: SIZES.map(|size| {
                 format!(
                     "INSERT INTO \"{table}\" \
-                     (id, owner, fingerprint, state, lease_until, expires_at, response) \
+                     (id, owner, fingerprint, state, lease_until, expires_at, response, \
+                     claimed_at, attempts) \
                      SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL \
                      ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, \
                      fingerprint = excluded.fingerprint, state = excluded.state, \
                      lease_until = excluded.lease_until, expires_at = excluded.expires_at, \
-                     response = excluded.response; COMMIT",
-                    repeated("(?, ?, ?, ?, ?, ?, ?)", size)
+                     response = excluded.response, claimed_at = excluded.claimed_at, \
+                     attempts = excluded.attempts; COMMIT",
+                    repeated("(?, ?, ?, ?, ?, ?, ?, ?, ?)", size)
                 )
                 .into()
             }),
@@ -96,27 +107,122 @@ impl Statements {
             record: format!(
                 "INSERT INTO \"{table}\" AS r \
                  (id, owner, fingerprint, state, lease_until, expires_at, response) \
-                 VALUES (?, ?, ?, {DONE}, NULL, {NOW} + ?, ?) \
+                 VALUES (?, ?, ?, {DONE}, {NOW}, {NOW} + ?, ?) \
                  ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, \
                  fingerprint = excluded.fingerprint, state = excluded.state, \
                  lease_until = excluded.lease_until, expires_at = excluded.expires_at, \
-                 response = excluded.response \
+                 response = excluded.response, \
+                 claimed_at = iif(r.owner = excluded.owner, r.claimed_at, NULL), \
+                 attempts = iif(r.owner = excluded.owner, r.attempts, NULL) \
                  WHERE (r.owner = excluded.owner AND r.state <> {DONE} \
                  OR r.expires_at BETWEEN 1 AND {NOW}) \
                  AND r.state IN ({RUNNING_RERUN}, {RUNNING_REFUSE}, {DONE})"
             )
             .into(),
             ping: format!("SELECT 1 FROM \"{table}\" LIMIT 1").into(),
+            columns: [
+                format!("SELECT name FROM pragma_table_info('{table}')").into(),
+                format!("ALTER TABLE \"{table}\" ADD COLUMN claimed_at INTEGER").into(),
+                format!("ALTER TABLE \"{table}\" ADD COLUMN attempts INTEGER").into(),
+            ],
+            window: format!(
+                "SELECT id FROM \"{table}\" WHERE id > ? ORDER BY id LIMIT 1 OFFSET {WINDOW}"
+            )
+            .into(),
+            list: [
+                "r.lease_until <= clock.now AND r.expires_at > clock.now",
+                "r.lease_until > clock.now AND r.claimed_at <= clock.now - ?",
+            ]
+            .map(|which| {
+                format!(
+                    "SELECT clock.now, r.id, r.owner, r.fingerprint, r.state, r.lease_until, \
+                     r.expires_at, NULL, r.claimed_at, r.attempts \
+                     FROM (SELECT {NOW} AS now) AS clock JOIN \"{table}\" AS r \
+                     WHERE r.id > ? AND r.id <= ? \
+                     AND r.state IN ({RUNNING_RERUN}, {RUNNING_REFUSE}) AND {which} \
+                     ORDER BY r.id LIMIT ?"
+                )
+                .into()
+            }),
         }
     }
 
-    /// Creates the table and its index where they are not there.
+    /// Creates the table and its index where they are not there, and in a table of an earlier
+    /// version the columns that it lacks.
     pub(super) async fn migrate(&self, connection: &mut SqliteConnection) -> Result<(), Failure> {
+        let failed = Failure::of("creating the table");
         sqlx::raw_sql(AssertSqlSafe(Arc::clone(&self.schema)))
-            .execute(connection)
+            .execute(&mut *connection)
             .await
-            .map_err(Failure::of("creating the table"))?;
+            .map_err(failed)?;
+        let [names, add @ ..] = &self.columns;
+        let names = sqlx::query(AssertSqlSafe(Arc::clone(names)))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(Failure::of("looking for columns"))?;
+        let names: Vec<&str> = names
+            .iter()
+            .filter_map(|row| row.try_get(0).ok())
+            .collect();
+        for (name, add) in ["claimed_at", "attempts"].into_iter().zip(add) {
+            if !names.contains(&name) {
+                run(connection, add, SqliteArguments::default()).await?;
+            }
+        }
         Ok(())
+    }
+
+    /// The claims that are listed, among the next [`WINDOW`] rows. What cannot be read is left out.
+    pub(super) async fn list(
+        &self,
+        connection: &mut SqliteConnection,
+        listing: &Listing,
+        after: Option<RecordId>,
+    ) -> Result<Page, Failure> {
+        let after = after.as_ref().map_or(&[][..], |after| after.as_bytes());
+        let mut arguments = SqliteArguments::default();
+        bind(&mut arguments, after)?;
+        let window = sqlx::query_with(AssertSqlSafe(Arc::clone(&self.window)), arguments)
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(Failure::of("listing claims"))?;
+        let end = match &window {
+            Some(row) => column::<&[u8]>(row, 0)?.try_into().ok(),
+            None => None,
+        };
+        let [lost, running] = &self.list;
+        let mut arguments = SqliteArguments::default();
+        let statement = match listing.which {
+            Which::Lost => lost,
+            Which::RunningFor(_) => running,
+        };
+        bind(&mut arguments, after)?;
+        bind(&mut arguments, &end.unwrap_or([u8::MAX; 32])[..])?;
+        if let Which::RunningFor(least) = listing.which {
+            bind(&mut arguments, millis(least))?;
+        }
+        let limit = listing.limit.max(1);
+        bind(&mut arguments, i64::try_from(limit).unwrap_or(i64::MAX))?;
+        let rows = sqlx::query_with(AssertSqlSafe(Arc::clone(statement)), arguments)
+            .fetch_all(connection)
+            .await
+            .map_err(Failure::of("listing claims"))?;
+        let mut claims = Vec::with_capacity(rows.len());
+        let mut next = end;
+        for row in &rows {
+            let Ok(id) = column::<&[u8]>(row, 1)?.try_into() else {
+                continue;
+            };
+            if rows.len() >= limit {
+                next = Some(id);
+            }
+            let (id, now) = (RecordId::from_bytes(id), column(row, 0)?);
+            if let Ok(Ok(Some(claim))) = read(row).map(|row| row.inspect(&id, now)) {
+                claims.push(claim);
+            }
+        }
+        let next = next.map(|id| Cursor::Id(RecordId::from_bytes(id)));
+        Ok(Page { claims, next })
     }
 
     /// Reads the time and the rows of at most [`MAX_ROWS`] ids, as of one moment.
@@ -135,9 +241,9 @@ impl Statements {
         rows: &[(RecordId, &Row)],
     ) -> Result<(), Failure> {
         let mut arguments = SqliteArguments::default();
-        arguments.reserve(rows.len() * 7, 0);
+        arguments.reserve(rows.len() * 9, 0);
         for (id, row) in rows {
-            let (state, lease_until, response) = match &row.state {
+            let (state, time, response) = match &row.state {
                 State::Running {
                     lease_until,
                     on_lost,
@@ -148,15 +254,20 @@ impl Statements {
                     };
                     (state, Some(*lease_until), None)
                 }
-                State::Done { response } => (DONE, None, Some(&response[..])),
+                State::Done {
+                    response,
+                    completed_at,
+                } => (DONE, *completed_at, Some(&response[..])),
             };
             bind(&mut arguments, &id.as_bytes()[..])?;
             bind(&mut arguments, &row.owner.get().to_be_bytes()[..])?;
             bind(&mut arguments, &row.fingerprint.as_bytes()[..])?;
             bind(&mut arguments, state)?;
-            bind(&mut arguments, lease_until)?;
+            bind(&mut arguments, time)?;
             bind(&mut arguments, row.expires_at)?;
             bind(&mut arguments, response)?;
+            bind(&mut arguments, row.claimed_at)?;
+            bind(&mut arguments, row.attempts)?;
         }
         run(
             connection,
@@ -299,11 +410,17 @@ fn read(row: &SqliteRow) -> Result<Row, &'static str> {
             Some(DONE) => {
                 let response = bytes(7).ok_or("a record has no response")?;
                 let response = Bytes::copy_from_slice(response);
-                State::Done { response }
+                State::Done {
+                    response,
+                    completed_at: time(5),
+                }
             }
             _ => return Err("the row is in a state that this version does not know"),
         },
         expires_at: time(6).ok_or("the time of expiry is damaged")?,
+        // Only told to an operator; a row of an earlier version has neither.
+        claimed_at: time(8),
+        attempts: number(9),
     })
 }
 

@@ -87,6 +87,14 @@
 //! [`Execution::commit_in`] writes the record in the handler's own database transaction: effect
 //! and record are committed together, or neither is, whenever the process ends.
 //!
+//! # Operating
+//!
+//! [`Idempotency::inspect`], [`forget`](Idempotency::forget),
+//! [`complete_with`](Idempotency::complete_with), [`lost`](Idempotency::lost) and
+//! [`running_longer_than`](Idempotency::running_longer_than) look keys up and act on them, and
+//! `axum::admin_router` and `actix::admin_scope` do so over HTTP. [`Idempotency::disable`] turns
+//! protection off.
+//!
 //! # Shutting down
 //!
 //! A handler goes on after its client went away, so a server that has closed its connections may

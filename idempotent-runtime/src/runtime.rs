@@ -402,9 +402,7 @@ impl Inner {
     pub(crate) fn report(&self, operation: &[&str], record: Option<ShortHash>, outcome: Outcome) {
         if matches!(
             outcome,
-            Outcome::Unprotected
-                | Outcome::UnprotectedStoreDown
-                | Outcome::UnprotectedDisabled
+            Outcome::Unprotected | Outcome::UnprotectedStoreDown | Outcome::UnprotectedDisabled
         ) {
             self.unprotected.fetch_add(1, Ordering::Relaxed);
         }

@@ -452,13 +452,13 @@ fn serve_actix(wiring: Wiring, started: &mpsc::Sender<SocketAddr>, stopped: ones
             app = app.app_data(actix_web::web::PayloadConfig::new(limit));
         }
         if let Some(idempotency) = &wiring.idempotency {
-            app = app
-                .app_data(idempotency.clone())
-                .service(idempotent_runtime::actix::admin_scope(
-                    "/admin/idempotency",
-                    idempotency.clone(),
-                    admin::bearer_token(OPERATOR),
-                ));
+            app =
+                app.app_data(idempotency.clone())
+                    .service(idempotent_runtime::actix::admin_scope(
+                        "/admin/idempotency",
+                        idempotency.clone(),
+                        admin::bearer_token(OPERATOR),
+                    ));
         }
         let cors = actix_cors::Cors::default()
             .allowed_origin("https://shop.example")

@@ -344,7 +344,10 @@ mod tests {
         let after = before.with_header("x-a", b"4");
         assert_eq!(
             headers(&after),
-            [("link", Bytes::from_static(b"2")), ("x-a", Bytes::from_static(b"4"))]
+            [
+                ("link", Bytes::from_static(b"2")),
+                ("x-a", Bytes::from_static(b"4"))
+            ]
         );
         assert_eq!((after.status(), after.body()), (201, before.body()));
     }

@@ -1,5 +1,7 @@
 //! Recording an outcome that was found out by hand.
 
+use std::time::Duration;
+
 use crate::{
     core::{
         key::Key,
@@ -14,6 +16,10 @@ use crate::{
     runtime::{Idempotency, Inner},
     store::{ClaimAnswer, Completion, RecordState},
 };
+
+/// How long the claim of an outcome is believed that is recorded at once: it stands in the way of
+/// the next attempt when the store fails in between.
+const LEASE: Duration = Duration::from_secs(10);
 
 impl Idempotency {
     /// Records the outcome of a lost run, which somebody has found out: from then on requests with
@@ -36,7 +42,7 @@ impl Idempotency {
     /// ```
     ///
     /// If the future is dropped, the outcome is recorded or the claim is lost as before, in a store
-    /// with leases when the one of this call has ended.
+    /// with leases when the one of this call has ended, after ten seconds at most.
     ///
     /// # Errors
     ///
@@ -105,6 +111,7 @@ impl Idempotency {
             });
         };
         let claim = Claim {
+            lease: self.0.lease.unwrap_or(LEASE),
             ttl: expires_at.since(since),
             on_lost: OnLost::Refuse,
             max_response: response.body().len() as u64,

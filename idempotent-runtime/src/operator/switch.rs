@@ -18,7 +18,11 @@ impl Switch {
     /// On, unless the environment says otherwise. What it says and nobody understands turns
     /// nothing off.
     pub(crate) fn from_env() -> Self {
-        let is_off = match env::var_os(VARIABLE).as_deref().map(OsStr::to_str) {
+        Self::of(env::var_os(VARIABLE).as_deref())
+    }
+
+    fn of(variable: Option<&OsStr>) -> Self {
+        let is_off = match variable.map(OsStr::to_str) {
             None | Some(Some("" | "0" | "false")) => false,
             Some(Some("1" | "true")) => true,
             Some(_) => {
@@ -29,7 +33,9 @@ impl Switch {
             }
         };
         if is_off {
-            tracing::error!("handlers run UNPROTECTED, because {VARIABLE} says so: retries run twice");
+            tracing::error!(
+                "handlers run UNPROTECTED, because {VARIABLE} says so: retries run twice"
+            );
         }
         Self(AtomicBool::new(is_off))
     }
@@ -89,5 +95,30 @@ impl Idempotency {
     #[must_use]
     pub fn is_enabled(&self) -> bool {
         !self.0.switch.is_off()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_meant_turns_protection_off() {
+        for (value, is_off) in [
+            ("1", true),
+            ("true", true),
+            ("", false),
+            ("0", false),
+            ("false", false),
+            ("yes?", false),
+            ("2", false),
+        ] {
+            assert_eq!(
+                Switch::of(Some(value.as_ref())).is_off(),
+                is_off,
+                "{value:?}"
+            );
+        }
+        assert!(!Switch::of(None).is_off());
     }
 }

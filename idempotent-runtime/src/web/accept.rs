@@ -67,8 +67,9 @@ fn quality(accept: &str, [ty, subty]: [&str; 2]) -> u16 {
 fn name<'a>(range: &MediaType<'a>) -> &'a str {
     let subty = range.subty.as_str();
     match range.suffix {
-        Some(suffix) if suffix.as_str().eq_ignore_ascii_case("json")
-            && subty.eq_ignore_ascii_case("problem") =>
+        Some(suffix)
+            if suffix.as_str().eq_ignore_ascii_case("json")
+                && subty.eq_ignore_ascii_case("problem") =>
         {
             "problem+json"
         }
@@ -79,7 +80,9 @@ fn name<'a>(range: &MediaType<'a>) -> &'a str {
 }
 
 fn weight(range: &MediaType<'_>) -> u16 {
-    let weight = range.params().find(|(name, _)| name.as_str().eq_ignore_ascii_case("q"));
+    let weight = range
+        .params()
+        .find(|(name, _)| name.as_str().eq_ignore_ascii_case("q"));
     let Some((_, weight)) = weight else {
         return 1000;
     };
@@ -117,7 +120,12 @@ impl RenderedProblem {
         // It was written a moment ago, as an object with these texts.
         let document: serde_json::Value = serde_json::from_slice(&self.body).unwrap_or_default();
         let text = |name: &str| document[name].as_str().unwrap_or_default();
-        format!("{} ({})\n\n{}\n", text("title"), text("code"), text("detail"))
+        format!(
+            "{} ({})\n\n{}\n",
+            text("title"),
+            text("code"),
+            text("detail")
+        )
     }
 }
 
@@ -137,12 +145,18 @@ mod tests {
             ("application/json, text/plain, */*", Form::Problem),
             ("application/json, */*;q=0.5", Form::Json),
             ("application/json, application/problem+json", Form::Problem),
-            ("application/json;q=0.9, application/problem+json;q=0.8", Form::Json),
+            (
+                "application/json;q=0.9, application/problem+json;q=0.8",
+                Form::Json,
+            ),
             ("text/plain", Form::Text),
             ("text/*", Form::Text),
             ("text/plain;q=0.2, application/json;q=0.3", Form::Json),
             ("text/html, application/xhtml+xml, */*;q=0.8", Form::Problem),
-            ("*/*;q=0.1, application/problem+json;q=0, text/plain;q=0.05", Form::Json),
+            (
+                "*/*;q=0.1, application/problem+json;q=0, text/plain;q=0.05",
+                Form::Json,
+            ),
             ("*/*, application/*;q=0", Form::Text),
             // Neither is accepted, or it is no list: never 406.
             ("image/png", Form::Problem),
@@ -166,7 +180,10 @@ mod tests {
         let render = || problem.render(&ProblemSettings::default());
         let json = render().in_form(Form::Json);
         assert_eq!(json.body, render().body);
-        assert!(json.headers.contains(&("content-type", "application/json".into())));
+        assert!(
+            json.headers
+                .contains(&("content-type", "application/json".into()))
+        );
         let text = render().in_form(Form::Text);
         assert!(text.headers.contains(&("retry-after", "7".into())));
         let body = String::from_utf8(text.body).unwrap();

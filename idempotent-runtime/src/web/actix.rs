@@ -19,7 +19,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+            ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+            HeaderValue,
         },
     },
 };
@@ -27,8 +28,9 @@ use bytes::{Bytes, BytesMut};
 use send_wrapper::SendWrapper;
 
 use super::{
-    Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Start, Target, begin, body_too_large, inspect, respond::Reply, sealed::Recordable, start,
+    Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED,
+    RequestHead, Sole, Start, Target, begin, body_too_large, inspect, respond::Reply,
+    sealed::Recordable, start,
 };
 use crate::{
     core::{

@@ -14,12 +14,12 @@ use std::{fmt, fmt::Display, future::Future, sync::Arc};
 use bytes::Bytes;
 use serde::Serialize;
 
+use self::head::{Head, Sole};
 pub(crate) use self::{accept::Form, head::Target};
 pub use self::{
     cors::{CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS},
     head::RequestHead,
 };
-use self::head::{Head, Sole};
 use crate::{
     core::{
         fingerprint::Fingerprint,
@@ -278,7 +278,9 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
         CallKind::Safe => Start::Unprotected,
         CallKind::Disabled { runtime, target } => {
             let operation = target.operation(policy);
-            runtime.0.report(&operation, None, Outcome::UnprotectedDisabled);
+            runtime
+                .0
+                .report(&operation, None, Outcome::UnprotectedDisabled);
             Start::Unprotected
         }
         CallKind::Keyless {

@@ -74,7 +74,10 @@ impl Refusal {
     }
 
     pub(super) fn method(allowed: &'static str) -> Self {
-        let (title, detail) = ("Another method is needed", "`Allow` names those that there are.");
+        let (title, detail) = (
+            "Another method is needed",
+            "`Allow` names those that there are.",
+        );
         let mut refusal = Self::new(405, "method-not-allowed", title, detail);
         refusal.header = Some(("allow", allowed));
         refusal
@@ -87,11 +90,21 @@ impl Refusal {
     }
 
     pub(super) fn body(detail: &str) -> Self {
-        Self::new(400, "body-invalid", "The body is not what this needs", detail)
+        Self::new(
+            400,
+            "body-invalid",
+            "The body is not what this needs",
+            detail,
+        )
     }
 
     pub(super) fn query(detail: &str) -> Self {
-        Self::new(400, "query-invalid", "The query is not what this needs", detail)
+        Self::new(
+            400,
+            "query-invalid",
+            "The query is not what this needs",
+            detail,
+        )
     }
 
     pub(super) fn invalid(error: &dyn Error) -> Self {
@@ -136,7 +149,11 @@ impl From<OperatorError> for Refusal {
 
 /// A page of a listing.
 pub(super) fn page(page: &Page) -> Value {
-    let claims: Vec<Value> = page.claims.iter().map(|claim| record(claim, false)).collect();
+    let claims: Vec<Value> = page
+        .claims
+        .iter()
+        .map(|claim| record(claim, false))
+        .collect();
     json!({ "claims": claims, "next": page.next.map(|next| next.to_string()) })
 }
 

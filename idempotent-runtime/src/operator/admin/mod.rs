@@ -45,7 +45,9 @@ pub fn bearer_token(
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| blake3::hash(token.trim_matches(' ').as_bytes()));
         // Hashes compare in constant time.
-        given.zip(expected).is_some_and(|(given, expected)| given == expected)
+        given
+            .zip(expected)
+            .is_some_and(|(given, expected)| given == expected)
     }
 }
 
@@ -134,7 +136,10 @@ impl Admin {
         query: Option<&str>,
         body: &[u8],
     ) -> Answered {
-        match self.act(method, path, query.unwrap_or_default(), body).await {
+        match self
+            .act(method, path, query.unwrap_or_default(), body)
+            .await
+        {
             Ok(answered) => answered,
             Err(refusal) => self.refuse(&refusal),
         }
@@ -184,9 +189,8 @@ impl Admin {
                 let parameters = Parameters::read(query, &["longer_than", "after", "limit"])?;
                 let (after, limit) = parameters.page()?;
                 let seconds = parameters.get("longer_than").unwrap_or("0").parse();
-                let seconds = seconds.map_err(|_| {
-                    Refusal::query("`longer_than` is a whole number of seconds")
-                })?;
+                let seconds = seconds
+                    .map_err(|_| Refusal::query("`longer_than` is a whole number of seconds"))?;
                 let listed = self.idempotency.running_longer_than(
                     Duration::from_secs(seconds),
                     after,
@@ -248,9 +252,16 @@ fn outcome(body: &[u8]) -> Result<StoredResponse, Refusal> {
         let mut bytes = name.bytes();
         !name.is_empty() && bytes.all(|it| it.is_ascii_alphanumeric() || others.contains(&it))
     };
-    let is_value = |value: &str| value.bytes().all(|it| it == b'\t' || !it.is_ascii_control());
+    let is_value = |value: &str| {
+        value
+            .bytes()
+            .all(|it| it == b'\t' || !it.is_ascii_control())
+    };
     let mut headers = outcome.headers;
-    if !headers.iter().all(|(name, value)| is_token(name) && is_value(value)) {
+    if !headers
+        .iter()
+        .all(|(name, value)| is_token(name) && is_value(value))
+    {
         return Err(Refusal::body("one of its `headers` cannot be sent"));
     }
     let body = match (outcome.body, outcome.json) {
@@ -272,7 +283,11 @@ fn outcome(body: &[u8]) -> Result<StoredResponse, Refusal> {
         .iter()
         .map(|(name, value)| (&**name, *value))
         .collect();
-    Ok(StoredResponse::new(outcome.status, &headers, body.as_bytes()))
+    Ok(StoredResponse::new(
+        outcome.status,
+        &headers,
+        body.as_bytes(),
+    ))
 }
 
 /// The parameters of a query. None of their values needs to be escaped.
@@ -281,7 +296,8 @@ struct Parameters<'a>(Vec<(&'a str, &'a str)>);
 impl<'a> Parameters<'a> {
     fn read(query: &'a str, known: &[&str]) -> Result<Self, Refusal> {
         let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
-        let parameters = parameters.map(|parameter| parameter.split_once('=').unwrap_or((parameter, "true")));
+        let parameters =
+            parameters.map(|parameter| parameter.split_once('=').unwrap_or((parameter, "true")));
         let parameters: Vec<_> = parameters.collect();
         // One that is misspelled must not be taken for one that is not there.
         if parameters.iter().all(|(name, _)| known.contains(name)) {

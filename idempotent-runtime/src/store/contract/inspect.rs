@@ -75,7 +75,10 @@ async fn listed(store: &impl Store, which: Which) -> HashSet<RecordId> {
 #[track_caller]
 fn assert_about(one: Timestamp, other: Timestamp) {
     let difference = one.since(other).max(other.since(one));
-    assert!(difference <= ABOUT, "about the same time: {one:?}, {other:?}");
+    assert!(
+        difference <= ABOUT,
+        "about the same time: {one:?}, {other:?}"
+    );
 }
 
 async fn nothing_is_there(store: &impl Store) {
@@ -112,7 +115,10 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
     }
     assert!(!listed(store, Which::Lost).await.contains(&owner.id));
 
-    assert_eq!(forget(store, &owner.id, Forget::Ended).await, Forgotten::Running);
+    assert_eq!(
+        forget(store, &owner.id, Forget::Ended).await,
+        Forgotten::Running
+    );
     assert_eq!(renew(store, &owner).await, Fence::Passed);
     let told = forget(store, &owner.id, Forget::EvenRunning).await;
     assert_eq!(told, Forgotten::Removed);
@@ -121,7 +127,10 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
     // A second run begins beside the first, and the first one is fenced.
     claimed(store, &rival(&owner)).await;
     let late = complete(store, &owner, &response("late")).await;
-    assert!(matches!(late, Completion::Fenced(Found::Running { .. })), "{late:?}");
+    assert!(
+        matches!(late, Completion::Fenced(Found::Running { .. })),
+        "{late:?}"
+    );
     // Or nobody has come: then its outcome is the outcome.
     let alone = fresh();
     claimed(store, &alone).await;
@@ -148,11 +157,17 @@ async fn a_record_is_seen_and_forgotten(store: &impl Store) {
             panic!("a record is done: {seen:?}");
         };
         assert_eq!(*response, stored);
-        assert!(*expires_at > seen.now && expires_at.since(seen.now) <= TTL, "{seen:?}");
+        assert!(
+            *expires_at > seen.now && expires_at.since(seen.now) <= TTL,
+            "{seen:?}"
+        );
         if let Some(completed) = completed_at {
             assert!(*completed <= seen.now, "{seen:?}");
             assert_about(completed.after(TTL), *expires_at);
-            assert!(seen.claimed_at.is_none_or(|at| at <= completed.after(ABOUT)));
+            assert!(
+                seen.claimed_at
+                    .is_none_or(|at| at <= completed.after(ABOUT))
+            );
         }
         for which in [Which::Lost, Which::RunningFor(Duration::ZERO)] {
             assert!(!listed(store, which).await.contains(&owner.id));
@@ -208,7 +223,10 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
 
     // What has expired is absent.
     assert_eq!(inspect(&store, &short.id).await, None);
-    assert_eq!(forget(&store, &short.id, Forget::Ended).await, Forgotten::Absent);
+    assert_eq!(
+        forget(&store, &short.id, Forget::Ended).await,
+        Forgotten::Absent
+    );
     // A claim was granted when it was granted, however often it was renewed.
     let seen = inspect(&store, &renewed.id).await.expect("a claim is seen");
     if let Some((before, now)) = granted.claimed_at.zip(seen.claimed_at) {
@@ -217,7 +235,9 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
         assert!(listed(&store, running).await.contains(&renewed.id));
     }
 
-    let seen = inspect(&store, &lost.id).await.expect("a lost claim is seen");
+    let seen = inspect(&store, &lost.id)
+        .await
+        .expect("a lost claim is seen");
     let RecordState::Lost { since, expires_at } = seen.state else {
         panic!("a claim is lost: {seen:?}");
     };
@@ -226,7 +246,11 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
     assert!(seen.claimed_at.is_none_or(|at| at <= since), "{seen:?}");
     assert_eq!(seen.fingerprint, FINGERPRINT);
     let all = listed(&store, Which::Lost).await;
-    assert!([&lost, &taken, &other].iter().all(|one| all.contains(&one.id)));
+    assert!(
+        [&lost, &taken, &other]
+            .iter()
+            .all(|one| all.contains(&one.id))
+    );
     assert!(!all.contains(&renewed.id) && !all.contains(&short.id));
     let running = listed(&store, Which::RunningFor(Duration::ZERO)).await;
     assert!(!running.contains(&lost.id), "a lost claim does not run");
@@ -237,15 +261,24 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
     };
     claimed(&store, &successor).await;
     let again = inspect(&store, &taken.id).await.expect("a claim is seen");
-    assert!(matches!(again.state, RecordState::Running { .. }), "{again:?}");
+    assert!(
+        matches!(again.state, RecordState::Running { .. }),
+        "{again:?}"
+    );
     let attempts = seen.attempts.map(|attempts| attempts + 1);
     assert_eq!(again.attempts, attempts, "the second attempt is counted");
-    assert_eq!(forget(&store, &taken.id, Forget::Ended).await, Forgotten::Running);
+    assert_eq!(
+        forget(&store, &taken.id, Forget::Ended).await,
+        Forgotten::Running
+    );
     complete(&store, &successor, &response("taken over")).await;
     let done = inspect(&store, &taken.id).await.expect("a record is seen");
     assert_eq!(done.attempts, attempts.filter(|_| done.attempts.is_some()));
 
-    assert_eq!(forget(&store, &lost.id, Forget::Ended).await, Forgotten::Removed);
+    assert_eq!(
+        forget(&store, &lost.id, Forget::Ended).await,
+        Forgotten::Removed
+    );
     assert_eq!(inspect(&store, &lost.id).await, None);
     assert!(!listed(&store, Which::Lost).await.contains(&lost.id));
     claimed(&store, &rival(&lost)).await;

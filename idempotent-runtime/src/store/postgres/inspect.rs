@@ -73,9 +73,8 @@ impl Inspect for PostgresStore {
             ));
             let window = window.await?;
             let end = window.first().and_then(|row| id(row, 0));
-            let before_end = end.map_or_else(String::new, |end| {
-                format!("AND r.id <= {}", text(&end))
-            });
+            let before_end =
+                end.map_or_else(String::new, |end| format!("AND r.id <= {}", text(&end)));
             let which = match listing.which {
                 Which::Lost => "r.lease_ends <= now() AND r.free_at > now()".to_owned(),
                 Which::RunningFor(least) => format!(
@@ -129,7 +128,12 @@ fn columns(response: &str) -> String {
              THEN floor(extract(epoch FROM {time}) * 1000)::bigint::text END"
         )
     };
-    let times = ["clock_timestamp()", "r.lease_ends", "r.free_at", "r.claimed_at"];
+    let times = [
+        "clock_timestamp()",
+        "r.lease_ends",
+        "r.free_at",
+        "r.claimed_at",
+    ];
     format!(
         "encode(r.id, 'hex'), encode(r.fingerprint, 'hex'), encode({response}, 'hex'), \
          r.attempts::text, {}, {}",

@@ -144,14 +144,21 @@ impl RedisStore {
     async fn scan(&self, slot: u16, place: u64) -> Result<(u64, Vec<RecordId>), StoreError> {
         let prefix = self.0.prefix.as_bytes();
         let mut scan = Cmd::new();
-        scan.arg("SCAN").arg(place).arg("MATCH").arg(pattern(prefix));
+        scan.arg("SCAN")
+            .arg(place)
+            .arg("MATCH")
+            .arg(pattern(prefix));
         scan.arg("COUNT").arg(STEP);
-        let answer = self.0.unheld.one_of_slot(&scan, slot).await.map_err(failed)?;
+        let answer = self
+            .0
+            .unheld
+            .one_of_slot(&scan, slot)
+            .await
+            .map_err(failed)?;
         let Value::Array(parts) = answer else {
             return Err(unexpected());
         };
-        let [next, Value::Array(keys)] =
-            <[Value; 2]>::try_from(parts).map_err(|_| unexpected())?
+        let [next, Value::Array(keys)] = <[Value; 2]>::try_from(parts).map_err(|_| unexpected())?
         else {
             return Err(unexpected());
         };
@@ -192,7 +199,9 @@ fn pattern(prefix: &[u8]) -> Vec<u8> {
 
 fn number(value: &Value) -> Result<u64, StoreError> {
     let number = match value {
-        Value::BulkString(text) => std::str::from_utf8(text).ok().and_then(|it| it.parse().ok()),
+        Value::BulkString(text) => std::str::from_utf8(text)
+            .ok()
+            .and_then(|it| it.parse().ok()),
         Value::Int(number) => u64::try_from(*number).ok(),
         _ => None,
     };

@@ -108,9 +108,9 @@ impl Link {
     /// As [`one`](Self::one), from the master of this slot, where the servers are a cluster.
     pub(super) async fn one_of_slot(&self, cmd: &Cmd, slot: u16) -> RedisResult<Value> {
         let mut answers = self
-            .repeated(|mut connection| async move {
-                Ok(vec![connection.one_of_slot(cmd, slot).await?])
-            })
+            .repeated(
+                |mut connection| async move { Ok(vec![connection.one_of_slot(cmd, slot).await?]) },
+            )
             .await?;
         let answer = answers.pop().unwrap_or(Value::Nil);
         answer.extract_error()

@@ -19,6 +19,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
+    clock::Timestamp,
     core::{
         fingerprint::Fingerprint,
         policy::OnLost,
@@ -26,7 +27,6 @@ use crate::{
         record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
-    clock::Timestamp,
     store::{Inspection, RecordState, StoreError},
 };
 
@@ -315,9 +315,22 @@ mod tests {
         let mut renewed = of_claim(&claim);
         renewed.extend_from_slice(&5_u64.to_le_bytes());
         let now = Timestamp::from_millis(1_000_000);
-        let of = |value| inspection(claim.id, Kept::read(&claim.id, value).unwrap(), 86_401_000, now);
-        assert_eq!(of(renewed.clone()).claimed_at, Some(Timestamp::from_millis(5)));
-        assert_eq!(of(of_claim(&claim)).claimed_at, Some(Timestamp::from_millis(971_000)));
+        let of = |value| {
+            inspection(
+                claim.id,
+                Kept::read(&claim.id, value).unwrap(),
+                86_401_000,
+                now,
+            )
+        };
+        assert_eq!(
+            of(renewed.clone()).claimed_at,
+            Some(Timestamp::from_millis(5))
+        );
+        assert_eq!(
+            of(of_claim(&claim)).claimed_at,
+            Some(Timestamp::from_millis(971_000))
+        );
         renewed.pop();
         assert!(Kept::read(&claim.id, renewed).is_err());
         let lost = Kept::read(&claim.id, of_claim(&claim)).unwrap();

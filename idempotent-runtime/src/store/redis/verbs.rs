@@ -240,11 +240,7 @@ async fn call<T, A: Future<Output = RedisResult<T>>>(
 }
 
 /// A value and what is left of it.
-pub(super) fn read(
-    id: &RecordId,
-    value: Value,
-    left: &Value,
-) -> Result<(Kept, i64), StoreError> {
+pub(super) fn read(id: &RecordId, value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
     let (Value::BulkString(bytes), Value::Int(left)) = (value, left) else {
         return Err(unexpected());
     };

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
+    clock::Timestamp,
     core::{
         fingerprint::Fingerprint,
         policy::OnLost,
@@ -12,7 +13,6 @@ use crate::{
         record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
-    clock::Timestamp,
     store::{
         ClaimAnswer, Completion, Fence, Forget, Forgotten, Inspection, RecordState, StoreError,
     },

@@ -160,10 +160,7 @@ impl Statements {
             .fetch_all(&mut *connection)
             .await
             .map_err(Failure::of("looking for columns"))?;
-        let names: Vec<&str> = names
-            .iter()
-            .filter_map(|row| row.try_get(0).ok())
-            .collect();
+        let names: Vec<&str> = names.iter().filter_map(|row| row.try_get(0).ok()).collect();
         for (name, add) in ["claimed_at", "attempts"].into_iter().zip(add) {
             if !names.contains(&name) {
                 run(connection, add, SqliteArguments::default()).await?;

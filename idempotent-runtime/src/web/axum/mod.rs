@@ -24,8 +24,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::web::{
-    Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Keyed, RequestHead,
-    Sole, Start, Target, begin, body_too_large, inspect, respond::Reply, start,
+    Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED,
+    Keyed, RequestHead, Sole, Start, Target, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{policy::Policy, problem::RenderedProblem, response::StoredResponse},

@@ -1327,7 +1327,8 @@ async fn a_record_that_is_being_written_in_a_transaction_is_not_forgotten() {
     claimed(&store, &claim).await;
     let pool = pool_of(1).await;
     let mut transaction = pool.begin().await.unwrap();
-    let completion = store.complete_in(&mut *transaction, &claim, &response("paid"));
+    let paid = response("paid");
+    let completion = store.complete_in(&mut *transaction, &claim, &paid);
     assert_eq!(completion.await.unwrap(), Completion::Stored);
     // The lease ends meanwhile: as far as anybody can see, the run is lost.
     tokio::time::sleep(claim.lease * 2).await;

@@ -13,6 +13,7 @@ use std::{
 };
 
 use actix_web::dev::Service as _;
+use axum::http::{HeaderName, HeaderValue, Method};
 use idempotent_runtime::{
     CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, Idempotency, IdempotencyBuilder, ManualClock,
     MemoryStore, Outcome, admin, scopes,
@@ -412,12 +413,12 @@ fn serve_axum(wiring: &Wiring, started: &mpsc::Sender<SocketAddr>, stopped: ones
     if wiring.cors {
         let headers = |names: &[&'static str]| -> Vec<_> {
             let names = names.iter().copied();
-            names.map(axum::http::HeaderName::from_static).collect()
+            names.map(HeaderName::from_static).collect()
         };
         router = router.layer(
             tower_http::cors::CorsLayer::new()
-                .allow_origin(axum::http::HeaderValue::from_static("https://shop.example"))
-                .allow_methods([axum::http::Method::POST])
+                .allow_origin(HeaderValue::from_static("https://shop.example"))
+                .allow_methods([Method::POST])
                 .allow_headers(headers(&CORS_ALLOW_HEADERS))
                 .expose_headers(headers(&CORS_EXPOSE_HEADERS)),
         );

@@ -1,22 +1,18 @@
 //! The operator's acts over HTTP, the same for both frameworks.
 
+mod body;
 mod json;
+mod query;
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 pub(crate) use self::json::Answered;
-use self::json::Refusal;
-use crate::{
-    core::{record::RecordId, response::StoredResponse, scope::Scope},
-    runtime::Idempotency,
-    store::{Cursor, Forget},
-    web::RequestHead,
+use self::{
+    body::{LookUp, outcome},
+    json::Refusal,
+    query::Parameters,
 };
-
-/// How many claims a page has unless the request says otherwise.
-const PAGE: usize = 100;
+use crate::{core::record::RecordId, runtime::Idempotency, store::Forget, web::RequestHead};
 
 /// Lets those in who send this bearer token (RFC 6750 §2.1): `Authorization: Bearer …`.
 ///
@@ -59,50 +55,6 @@ pub(crate) struct Admin {
     authenticate: Authenticate,
 }
 
-/// A record, named as a handler's request names it.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LookUp {
-    operation: String,
-    scope: Whose,
-    key: String,
-    #[serde(default)]
-    response: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Whose {
-    Global(Global),
-    Caller(Caller),
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Global {
-    Global,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Caller {
-    /// Absent where the attribute has an expression.
-    name: Option<String>,
-    value: String,
-}
-
-/// An outcome that was found out by hand.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Outcome {
-    status: u16,
-    #[serde(default)]
-    headers: Vec<(String, String)>,
-    /// The body, as text or as JSON.
-    body: Option<String>,
-    json: Option<serde_json::Value>,
-}
-
 impl Admin {
     pub(crate) fn new(
         idempotency: Idempotency,
@@ -115,8 +67,8 @@ impl Admin {
     }
 
     /// Asked before anything of the request is looked at.
-    pub(crate) fn authenticate(&self, head: &RequestHead<'_>) -> Result<(), Answered> {
-        if (self.authenticate)(head) {
+    pub(crate) fn authenticate(&self, head: RequestHead<'_>) -> Result<(), Answered> {
+        if (self.authenticate)(&head) {
             return Ok(());
         }
         tracing::warn!("a request to the operator's routes was refused for want of credentials");
@@ -165,9 +117,10 @@ impl Admin {
             }
             (["records", id], "DELETE") => {
                 let parameters = Parameters::read(query, &["even_running"])?;
-                let forget = match parameters.flag("even_running")? {
-                    true => Forget::EvenRunning,
-                    false => Forget::Ended,
+                let forget = if parameters.flag("even_running")? {
+                    Forget::EvenRunning
+                } else {
+                    Forget::Ended
                 };
                 self.idempotency.forget_id(&record(id)?, forget).await?;
                 Ok(Answered::nothing())
@@ -200,30 +153,16 @@ impl Admin {
             }
             (["look-up"] | ["records", _, "complete"], _) => Err(Refusal::method("POST")),
             (["records", _], _) => Err(Refusal::method("GET, DELETE")),
-            (["lost"] | ["running"], _) => Err(Refusal::method("GET")),
+            (["lost" | "running"], _) => Err(Refusal::method("GET")),
             _ => Err(Refusal::no_such_path()),
         }
     }
 
     async fn look_up(&self, body: &[u8]) -> Result<Answered, Refusal> {
-        let wanted: LookUp = serde_json::from_slice(body).map_err(|_| {
-            Refusal::body(
-                "it must be JSON such as {\"operation\": \"POST /payments\", \"scope\": {\"name\": \
-                 \"user\", \"value\": \"alice\"}, \"key\": \"order-1\"}; the scope of an expression \
-                 has no name, and that of all callers is \"global\"",
-            )
-        })?;
-        let scope = match wanted.scope {
-            Whose::Global(Global::Global) => Scope::global(),
-            Whose::Caller(Caller {
-                name: Some(name),
-                value,
-            }) => Scope::named(name, value),
-            Whose::Caller(Caller { name: None, value }) => Scope::expression(value),
-        };
+        let wanted = LookUp::read(body)?;
         let found = self
             .idempotency
-            .inspect(&wanted.operation, &scope, &*wanted.key)
+            .inspect(&wanted.operation, &wanted.scope(), &*wanted.key)
             .await?;
         Ok(Answered::json(200, &json::record(&found, wanted.response)))
     }
@@ -235,97 +174,4 @@ impl Admin {
 
 fn record(id: &str) -> Result<RecordId, Refusal> {
     id.parse().map_err(|error| Refusal::invalid(&error))
-}
-
-fn outcome(body: &[u8]) -> Result<StoredResponse, Refusal> {
-    let outcome: Outcome = serde_json::from_slice(body).map_err(|_| {
-        Refusal::body(
-            "it must be JSON such as {\"status\": 201, \"headers\": [[\"location\", \
-             \"/payments/7\"]], \"json\": {\"id\": 7}}, or with \"body\", a text, for \"json\"",
-        )
-    })?;
-    if !(200..=599).contains(&outcome.status) {
-        return Err(Refusal::body("its `status` must be from 200 to 599"));
-    }
-    let is_token = |name: &str| {
-        let others = b"!#$%&'*+-.^_`|~";
-        let mut bytes = name.bytes();
-        !name.is_empty() && bytes.all(|it| it.is_ascii_alphanumeric() || others.contains(&it))
-    };
-    let is_value = |value: &str| {
-        value
-            .bytes()
-            .all(|it| it == b'\t' || !it.is_ascii_control())
-    };
-    let mut headers = outcome.headers;
-    if !headers
-        .iter()
-        .all(|(name, value)| is_token(name) && is_value(value))
-    {
-        return Err(Refusal::body("one of its `headers` cannot be sent"));
-    }
-    let body = match (outcome.body, outcome.json) {
-        (Some(_), Some(_)) => return Err(Refusal::body("it has both `body` and `json`")),
-        (body, None) => body.unwrap_or_default(),
-        (None, Some(json)) => {
-            let named = |(name, _): &(String, String)| name.eq_ignore_ascii_case("content-type");
-            if !headers.iter().any(named) {
-                headers.push(("content-type".to_owned(), "application/json".to_owned()));
-            }
-            json.to_string()
-        }
-    };
-    let headers: Vec<(String, &[u8])> = headers
-        .iter()
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.as_bytes()))
-        .collect();
-    let headers: Vec<(&str, &[u8])> = headers
-        .iter()
-        .map(|(name, value)| (&**name, *value))
-        .collect();
-    Ok(StoredResponse::new(
-        outcome.status,
-        &headers,
-        body.as_bytes(),
-    ))
-}
-
-/// The parameters of a query. None of their values needs to be escaped.
-struct Parameters<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Parameters<'a> {
-    fn read(query: &'a str, known: &[&str]) -> Result<Self, Refusal> {
-        let parameters = query.split('&').filter(|parameter| !parameter.is_empty());
-        let parameters =
-            parameters.map(|parameter| parameter.split_once('=').unwrap_or((parameter, "true")));
-        let parameters: Vec<_> = parameters.collect();
-        // One that is misspelled must not be taken for one that is not there.
-        if parameters.iter().all(|(name, _)| known.contains(name)) {
-            Ok(Self(parameters))
-        } else {
-            Err(Refusal::query("a parameter is not known here"))
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&'a str> {
-        let found = self.0.iter().find(|(its, _)| *its == name);
-        found.map(|(_, value)| *value)
-    }
-
-    fn flag(&self, name: &str) -> Result<bool, Refusal> {
-        match self.get(name) {
-            None | Some("false") => Ok(false),
-            Some("true") => Ok(true),
-            Some(_) => Err(Refusal::query("a flag is `true` or `false`")),
-        }
-    }
-
-    fn page(&self) -> Result<(Option<Cursor>, usize), Refusal> {
-        let after = self.get("after").map(str::parse).transpose();
-        let limit = self.get("limit").map_or(Ok(PAGE), str::parse);
-        Ok((
-            after.map_err(|error| Refusal::invalid(&error))?,
-            limit.map_err(|_| Refusal::query("`limit` is a number from 1 to 1000"))?,
-        ))
-    }
 }

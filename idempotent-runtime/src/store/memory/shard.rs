@@ -1,5 +1,7 @@
 //! One shard of the map: claims, records, and when they expire.
 
+mod inspect;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
@@ -19,10 +21,7 @@ use crate::{
         record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
-    store::{
-        ClaimAnswer, Completion, Fence, Forget, Forgotten, Inspection, RecordState, StoreError,
-        Which,
-    },
+    store::{ClaimAnswer, Completion, Fence, StoreError},
 };
 
 /// What an entry takes beside its response: its place in the map and in the expiry queue.
@@ -83,7 +82,7 @@ impl Shard {
             }
             let is_lost = matches!(slot.state, State::Lost { .. });
             let is_expired = slot.is_expired(now);
-            if !is_expired && !(is_lost && claim.takes_over) {
+            if !(is_expired || is_lost && claim.takes_over) {
                 return Ok(ClaimAnswer::Found(slot.found(now)));
             }
             if !is_expired {
@@ -200,44 +199,6 @@ impl Shard {
         Some(slot)
     }
 
-    pub(super) fn inspect(&self, id: &RecordId, now: Timestamp) -> Option<Inspection> {
-        let slot = self.slots.get(id).filter(|slot| !slot.is_expired(now))?;
-        Some(slot.inspect(*id, now))
-    }
-
-    pub(super) fn forget(
-        &mut self,
-        id: &RecordId,
-        forget: Forget,
-        now: Timestamp,
-        budget: &Budget,
-    ) -> Forgotten {
-        match self.slots.get(id).filter(|slot| !slot.is_expired(now)) {
-            None => Forgotten::Absent,
-            Some(slot) if slot.is_running() && forget == Forget::Ended => Forgotten::Running,
-            Some(_) => {
-                self.end_claim(id, budget);
-                Forgotten::Removed
-            }
-        }
-    }
-
-    /// The claims that are listed, of ids behind this one; in no order.
-    pub(super) fn list(
-        &self,
-        which: Which,
-        after: Option<RecordId>,
-        now: Timestamp,
-    ) -> impl Iterator<Item = Inspection> {
-        let behind = move |id: &RecordId| after.is_none_or(|after| *id > after);
-        self.slots
-            .iter()
-            // A record would be copied for nothing.
-            .filter(move |(id, slot)| !slot.is_done() && !slot.is_expired(now) && behind(id))
-            .map(move |(id, slot)| slot.inspect(*id, now))
-            .filter(move |inspection| which.has(inspection))
-    }
-
     pub(super) fn bell(&mut self, id: &RecordId) -> Option<Arc<Bell>> {
         match &mut self.slots.get_mut(id)?.state {
             State::Running { bell, .. } => Some(Arc::clone(bell.get_or_insert_default())),
@@ -299,30 +260,6 @@ impl Slot {
                 ttl_left: expires.since(now),
             },
             State::Lost { .. } => Found::Lost { fingerprint },
-        }
-    }
-
-    fn inspect(&self, id: RecordId, now: Timestamp) -> Inspection {
-        let since = self.since;
-        let state = match &self.state {
-            State::Running { .. } => RecordState::Running { lease_ends: None },
-            State::Lost { expires } => RecordState::Lost {
-                since,
-                expires_at: *expires,
-            },
-            State::Done { expires, response } => RecordState::Done {
-                completed_at: Some(since),
-                expires_at: *expires,
-                response: response.clone(),
-            },
-        };
-        Inspection {
-            id,
-            fingerprint: self.fingerprint,
-            now,
-            claimed_at: self.is_running().then_some(since),
-            attempts: Some(self.attempts),
-            state,
         }
     }
 

@@ -59,7 +59,12 @@ impl Reader {
             Some(Cursor::Place(..)) => return Err(StoreError::Unsupported),
         };
         let page = match self.line.get().await {
-            Ok(connection) => self.statements.list(connection, listing, after).await,
+            Ok(connection) => {
+                self.statements
+                    .listing
+                    .list(connection, listing, after)
+                    .await
+            }
             Err(failure) => Err(failure),
         };
         self.line.checked(page).map_err(|failure| failure.failing())

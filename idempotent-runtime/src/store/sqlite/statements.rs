@@ -5,6 +5,8 @@
 //! statement exists in a few sizes, so that it stays prepared; parameters that are not given are
 //! NULL, which is no id.
 
+mod listing;
+
 use std::{collections::HashMap, fmt::Write, sync::Arc};
 
 use bytes::Bytes;
@@ -13,24 +15,20 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
+use self::listing::ListingStatements;
 use super::{
     failure::Failure,
-    rules::{Millis, Row, State, millis},
+    rules::{Millis, Row, State},
 };
-use crate::{
-    core::{
-        fingerprint::Fingerprint,
-        policy::OnLost,
-        record::{OwnerToken, RecordId},
-    },
-    store::{Cursor, Listing, Page, Which},
+use crate::core::{
+    fingerprint::Fingerprint,
+    policy::OnLost,
+    record::{OwnerToken, RecordId},
 };
 
 /// How many rows a statement reads or writes, at most.
 const SIZES: [usize; 5] = [1, 4, 16, 64, MAX_ROWS];
 pub(super) const MAX_ROWS: usize = 256;
-/// How many rows are looked at for one page of a listing.
-const WINDOW: usize = 9_999;
 
 const SCHEMA: &str = include_str!("../../../sql/sqlite.sql");
 const TABLE_IN_SCHEMA: &str = "idempotency_records";
@@ -60,8 +58,7 @@ pub(super) struct Statements {
     record: Arc<str>,
     ping: Arc<str>,
     columns: [Arc<str>; 3],
-    window: Arc<str>,
-    list: [Arc<str>; 2],
+    pub(super) listing: ListingStatements,
 }
 
 impl Statements {
@@ -125,25 +122,7 @@ impl Statements {
                 format!("ALTER TABLE \"{table}\" ADD COLUMN claimed_at INTEGER").into(),
                 format!("ALTER TABLE \"{table}\" ADD COLUMN attempts INTEGER").into(),
             ],
-            window: format!(
-                "SELECT id FROM \"{table}\" WHERE id > ? ORDER BY id LIMIT 1 OFFSET {WINDOW}"
-            )
-            .into(),
-            list: [
-                "r.lease_until <= clock.now AND r.expires_at > clock.now",
-                "r.lease_until > clock.now AND r.claimed_at <= clock.now - ?",
-            ]
-            .map(|which| {
-                format!(
-                    "SELECT clock.now, r.id, r.owner, r.fingerprint, r.state, r.lease_until, \
-                     r.expires_at, NULL, r.claimed_at, r.attempts \
-                     FROM (SELECT {NOW} AS now) AS clock JOIN \"{table}\" AS r \
-                     WHERE r.id > ? AND r.id <= ? \
-                     AND r.state IN ({RUNNING_RERUN}, {RUNNING_REFUSE}) AND {which} \
-                     ORDER BY r.id LIMIT ?"
-                )
-                .into()
-            }),
+            listing: ListingStatements::new(table),
         }
     }
 
@@ -167,59 +146,6 @@ impl Statements {
             }
         }
         Ok(())
-    }
-
-    /// The claims that are listed, among the next [`WINDOW`] rows. What cannot be read is left out.
-    pub(super) async fn list(
-        &self,
-        connection: &mut SqliteConnection,
-        listing: &Listing,
-        after: Option<RecordId>,
-    ) -> Result<Page, Failure> {
-        let after = after.as_ref().map_or(&[][..], |after| after.as_bytes());
-        let mut arguments = SqliteArguments::default();
-        bind(&mut arguments, after)?;
-        let window = sqlx::query_with(AssertSqlSafe(Arc::clone(&self.window)), arguments)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(Failure::of("listing claims"))?;
-        let end = match &window {
-            Some(row) => column::<&[u8]>(row, 0)?.try_into().ok(),
-            None => None,
-        };
-        let [lost, running] = &self.list;
-        let mut arguments = SqliteArguments::default();
-        let statement = match listing.which {
-            Which::Lost => lost,
-            Which::RunningFor(_) => running,
-        };
-        bind(&mut arguments, after)?;
-        bind(&mut arguments, &end.unwrap_or([u8::MAX; 32])[..])?;
-        if let Which::RunningFor(least) = listing.which {
-            bind(&mut arguments, millis(least))?;
-        }
-        let limit = listing.limit.max(1);
-        bind(&mut arguments, i64::try_from(limit).unwrap_or(i64::MAX))?;
-        let rows = sqlx::query_with(AssertSqlSafe(Arc::clone(statement)), arguments)
-            .fetch_all(connection)
-            .await
-            .map_err(Failure::of("listing claims"))?;
-        let mut claims = Vec::with_capacity(rows.len());
-        let mut next = end;
-        for row in &rows {
-            let Ok(id) = column::<&[u8]>(row, 1)?.try_into() else {
-                continue;
-            };
-            if rows.len() >= limit {
-                next = Some(id);
-            }
-            let (id, now) = (RecordId::from_bytes(id), column(row, 0)?);
-            if let Ok(Ok(Some(claim))) = read(row).map(|row| row.inspect(&id, now)) {
-                claims.push(claim);
-            }
-        }
-        let next = next.map(|id| Cursor::Id(RecordId::from_bytes(id)));
-        Ok(Page { claims, next })
     }
 
     /// Reads the time and the rows of at most [`MAX_ROWS`] ids, as of one moment.

@@ -61,7 +61,7 @@ pub fn admin_scope(
 }
 
 async fn respond(admin: Arc<Admin>, request: HttpRequest, payload: web::Payload) -> HttpResponse {
-    if let Err(refused) = admin.authenticate(&RequestHead(Head::Actix(&request))) {
+    if let Err(refused) = admin.authenticate(RequestHead(Head::Actix(&request))) {
         return response(refused);
     }
     let body = Bytes::from_request(&request, &mut payload.into_inner()).await;

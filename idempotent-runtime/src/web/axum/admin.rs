@@ -59,7 +59,7 @@ pub fn admin_router<S: Clone + Send + Sync + 'static>(
 
 async fn respond(admin: Arc<Admin>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    if let Err(refused) = admin.authenticate(&RequestHead(Head::Axum(&parts))) {
+    if let Err(refused) = admin.authenticate(RequestHead(Head::Axum(&parts))) {
         return response(refused);
     }
     let (method, uri) = (parts.method.clone(), parts.uri.clone());

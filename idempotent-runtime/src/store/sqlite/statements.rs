@@ -341,9 +341,9 @@ fn read(row: &SqliteRow) -> Result<Row, &'static str> {
             _ => return Err("the row is in a state that this version does not know"),
         },
         expires_at: time(6).ok_or("the time of expiry is damaged")?,
-        // Only told to an operator; a row of an earlier version has neither.
+        // Only told to an operator; a row of an earlier version has neither, which reads as 0.
         claimed_at: time(8),
-        attempts: number(9),
+        attempts: number(9).filter(|attempts| *attempts > 0),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::{
         scope::Scope,
     },
     event::Outcome,
-    operator::OperatorError,
+    operator::{OperatorError, told},
     runtime::{Idempotency, Inner},
     store::{ClaimAnswer, Completion, RecordState},
 };
@@ -87,7 +87,7 @@ impl Idempotency {
             record = %id.short_hash(),
             act = "complete",
             status = response.status(),
-            outcome = ?outcome,
+            outcome = %told(&outcome),
             "an operator gave the outcome of a lost run",
         );
         outcome?;

@@ -189,25 +189,24 @@ impl Idempotency {
         id: &RecordId,
         forget: Forget,
     ) -> Result<(), OperatorError> {
-        let forgotten = self.inspectable()?.forget(id, forget).await;
-        let outcome = forgotten.map_err(OperatorError::from);
+        let outcome = match self.inspectable()?.forget(id, forget).await {
+            Ok(Forgotten::Removed) => Ok(()),
+            Ok(Forgotten::Absent) => Err(OperatorError::NotFound),
+            Ok(Forgotten::Running) => Err(OperatorError::StillRunning),
+            Err(error) => Err(OperatorError::from(error)),
+        };
         tracing::warn!(
             operation,
             record = %id.short_hash(),
             act = "forget",
             even_running = forget == Forget::EvenRunning,
-            outcome = ?outcome,
+            outcome = %told(&outcome),
             "an operator told the store to forget a record",
         );
-        match outcome? {
-            Forgotten::Removed => {
-                let record = Some(id.short_hash());
-                self.0.report(&[operation], record, Outcome::Forgotten);
-                Ok(())
-            }
-            Forgotten::Absent => Err(OperatorError::NotFound),
-            Forgotten::Running => Err(OperatorError::StillRunning),
-        }
+        outcome?;
+        let record = Some(id.short_hash());
+        self.0.report(&[operation], record, Outcome::Forgotten);
+        Ok(())
     }
 
     async fn list(
@@ -233,5 +232,13 @@ impl Idempotency {
 
     fn inspectable(&self) -> Result<&dyn Inspect, OperatorError> {
         self.0.store.as_inspect().ok_or(OperatorError::Unsupported)
+    }
+}
+
+/// What is logged of an act: what its error says, and nothing of its source.
+fn told<T>(outcome: &Result<T, OperatorError>) -> String {
+    match outcome {
+        Ok(_) => "carried out".to_owned(),
+        Err(error) => error.to_string(),
     }
 }

@@ -1,6 +1,6 @@
 //! The tokens of `#[idempotent(…)]`, sorted by argument; what the values mean is `check`'s business.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use syn::ext::IdentExt as _;
 use syn::parse::{ParseStream, Parser as _};
 use syn::token::Paren;
@@ -9,7 +9,7 @@ use syn::{Expr, Token, parenthesized};
 use crate::errors::Errors;
 
 /// Each argument's name, and how a use of it looks.
-const KNOWN: [(&str, &str); 12] = [
+const KNOWN: [(&str, &str); 14] = [
     ("scope", r#"scope = "user""#),
     ("ttl", r#"ttl = "24h""#),
     ("key", r#"key = "optional""#),
@@ -21,6 +21,8 @@ const KNOWN: [(&str, &str); 12] = [
     ("store_down", r#"store_down = "refuse""#),
     ("max_response", r#"max_response = "1MiB""#),
     ("operation", r#"operation = "create payment""#),
+    ("runtime", "runtime = state.idempotency"),
+    ("errors", r#"errors = "record""#),
     ("crate", "crate = path::to::idempotent_runtime"),
 ];
 
@@ -39,13 +41,15 @@ pub(crate) struct RawArgs {
     pub(crate) max_response: Option<Expr>,
     pub(crate) operation: Option<Expr>,
     pub(crate) runtime: Option<Expr>,
+    pub(crate) errors: Option<Expr>,
+    pub(crate) crate_path: Option<Expr>,
     /// What could not be sorted.
-    pub(crate) errors: Errors,
+    pub(crate) unsorted: Errors,
     /// The arguments that were named, also those whose value could not be read.
-    named: Vec<&'static str>,
+    named: Vec<(&'static str, Span)>,
 }
 
-/// Sorts the tokens; what cannot be sorted is noted in [`RawArgs::errors`].
+/// Sorts the tokens; what cannot be sorted is noted in [`RawArgs::unsorted`].
 pub(crate) fn parse(tokens: TokenStream) -> RawArgs {
     let mut args = RawArgs::default();
     let mut errors = Errors::default();
@@ -53,7 +57,7 @@ pub(crate) fn parse(tokens: TokenStream) -> RawArgs {
         |input: ParseStream| comma_separated(input, &mut errors, |input| args.argument(input));
     let read = read.parse2(tokens);
     errors.take(read);
-    args.errors = errors;
+    args.unsorted = errors;
     args
 }
 
@@ -66,7 +70,13 @@ pub(crate) fn example(name: &str) -> &'static str {
 impl RawArgs {
     /// Whether the argument was named, even if no value could be read.
     pub(crate) fn names(&self, argument: &str) -> bool {
-        self.named.contains(&argument)
+        self.named_at(argument).is_some()
+    }
+
+    /// Where the argument was named.
+    pub(crate) fn named_at(&self, argument: &str) -> Option<Span> {
+        let named = self.named.iter().find(|(named, _)| *named == argument);
+        named.map(|(_, place)| *place)
     }
 
     fn argument(&mut self, input: ParseStream) -> syn::Result<()> {
@@ -86,7 +96,8 @@ impl RawArgs {
         let Some((known, _)) = KNOWN.iter().find(|(known, _)| *known == written) else {
             let nearest = nearest(&written);
             // A misspelled `scope` is one mistake, not a missing `scope` as well.
-            self.named.extend(nearest);
+            self.named
+                .extend(nearest.map(|nearest| (nearest, ident.span())));
             let mend = match nearest {
                 Some(nearest) => format!("write `{nearest}`"),
                 None => format!(
@@ -101,7 +112,7 @@ impl RawArgs {
             let message = format!("`{known}` is given twice; keep one of the two");
             return Err(syn::Error::new(ident.span(), message));
         }
-        self.named.push(known);
+        self.named.push((known, ident.span()));
         Ok(known)
     }
 
@@ -117,7 +128,9 @@ impl RawArgs {
             "store_down" => &mut self.store_down,
             "max_response" => &mut self.max_response,
             "operation" => &mut self.operation,
-            "crate" => &mut self.runtime,
+            "runtime" => &mut self.runtime,
+            "errors" => &mut self.errors,
+            "crate" => &mut self.crate_path,
             other => unreachable!("`{other}` is not in the table of arguments with one value"),
         }
     }

@@ -2,6 +2,7 @@
 //! is not one is reported.
 
 mod function;
+mod kind;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -15,24 +16,25 @@ use crate::args::RawArgs;
 use crate::errors::Errors;
 use crate::handler::Handler;
 use crate::model::{
-    Fingerprint, Identity, Key, Lease, MaxResponse, OnLost, Policy, Scope, Statuses, StoreDown,
-    Ttl, Use,
+    Fingerprint, Identity, Key, Lease, MaxResponse, OnLost, Policy, Scope, StoreDown, Ttl, Use,
 };
 use values::{choice, duration, literal, size, statuses, text, wrong};
 
 pub(crate) fn check(mut args: RawArgs, handler: syn::Result<Handler>) -> syn::Result<Use> {
-    let mut errors = mem::take(&mut args.errors);
+    let mut errors = mem::take(&mut args.unsorted);
     let found = find(&args, handler, &mut errors);
     errors.finish(found)
 }
 
 fn find(args: &RawArgs, handler: syn::Result<Handler>, errors: &mut Errors) -> Option<Use> {
-    let runtime = errors.read(args.runtime.as_ref(), default_runtime(), runtime);
+    let crate_path = errors.read(args.crate_path.as_ref(), default_crate(), crate_path);
+    let kind = kind::check(args, errors);
     let policy = policy(args, errors);
     let handler = errors.take(handler);
     let handler = handler.and_then(|handler| function::check(handler, args, errors));
     Some(Use {
-        runtime: runtime?,
+        crate_path: crate_path?,
+        kind: kind?,
         policy: policy?,
         handler: handler?,
     })
@@ -55,7 +57,7 @@ fn policy(args: &RawArgs, errors: &mut Errors) -> Option<Policy> {
         let words = [("rerun", OnLost::Rerun), ("refuse", OnLost::Refuse)];
         choice("on_lost", given, words, None)
     });
-    let default = Statuses::DEFAULT.to_vec();
+    let default = kind::release_on(args);
     let release_on = errors.read(args.release_on.as_ref(), default, |given| statuses(given));
     let store_down = errors.read(args.store_down.as_ref(), StoreDown::Refuse, |given| {
         let words = [("refuse", StoreDown::Refuse), ("run", StoreDown::Run)];
@@ -81,14 +83,21 @@ fn policy(args: &RawArgs, errors: &mut Errors) -> Option<Policy> {
 
 fn scope(args: &RawArgs, errors: &mut Errors) -> Option<Scope> {
     if let Some(given) = &args.scope {
-        return errors.take(given_scope(given));
+        let scope = given_scope(given).and_then(|scope| kind::scope(args, given, scope));
+        return errors.take(scope);
     }
     // One that could not be read has had its error.
     if !args.names("scope") {
-        let message = "`scope` is missing, and it decides who may be shown a stored response; \
+        let message = if args.names("runtime") {
+            "`scope` is missing, and it decides whose key is whose; write `scope = \"global\"` \
+             where keys are unique by themselves, or an expression over the function's arguments, \
+             such as `scope = event.customer`"
+        } else {
+            "`scope` is missing, and it decides who may be shown a stored response; \
                        write `scope = \"global\"` for one namespace for all callers, \
                        `scope = \"user\"` for a resolver that the runtime has under this name, or \
-                       an expression over the handler's arguments, such as `scope = user.id`";
+                       an expression over the handler's arguments, such as `scope = user.id`"
+        };
         errors.push(syn::Error::new(Span::call_site(), message));
     }
     None
@@ -115,6 +124,9 @@ fn is_identifier(name: &str) -> bool {
 }
 
 fn identity(args: &RawArgs, errors: &mut Errors) -> Option<Identity> {
+    if args.names("runtime") {
+        return kind::identity(args, errors);
+    }
     let key = errors.read(args.key.as_ref(), Key::Required, key);
     let fingerprint = args.fingerprint.as_ref();
     let written = errors.read(fingerprint, Fingerprint::Request, self::fingerprint);
@@ -171,11 +183,11 @@ fn operation(given: &Expr) -> syn::Result<LitStr> {
     }
 }
 
-fn default_runtime() -> Path {
+fn default_crate() -> Path {
     parse_quote_spanned!(Span::mixed_site()=> ::idempotent_runtime)
 }
 
-fn runtime(given: &Expr) -> syn::Result<Path> {
+fn crate_path(given: &Expr) -> syn::Result<Path> {
     let path = match given {
         Expr::Path(given) if given.qself.is_none() => Some(given.path.clone()),
         _ => text(given).and_then(|path| path.parse_with(Path::parse_mod_style).ok()),

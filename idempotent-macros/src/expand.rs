@@ -1,7 +1,7 @@
 //! `model` → tokens. Nothing here can fail, and no other file knows the runtime's `__private`.
 //!
-//! A thin function takes the handler's place. It hands the handler, as a future that has not been
-//! started, to the runtime. Generated tokens have the hygiene of `mixed_site`, so that no
+//! A thin function takes the place of a handler, or of a function that is none. It hands the one
+//! that was written, as a future that has not been started, to the runtime. Generated tokens have the hygiene of `mixed_site`, so that no
 //! expression of the user's can name a generated variable; they name nothing that a user's module
 //! could shadow.
 
@@ -10,7 +10,7 @@ use quote::{ToTokens, format_ident, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Expr, GenericParam, ReturnType};
 
-use crate::model::{AsyncFn, Fingerprint, Key, Place, Policy, Scope, Use};
+use crate::model::{AsyncFn, Fingerprint, Key, Kind, Place, Policy, Scope, Use};
 
 /// `quote!` with the hygiene that generated tokens have here.
 macro_rules! generated {
@@ -19,31 +19,41 @@ macro_rules! generated {
     };
 }
 
+mod function;
 mod policy;
 #[cfg(test)]
 mod tests;
 
 pub(crate) fn expand(checked: &Use) -> TokenStream {
     let Use {
-        runtime,
+        crate_path,
         policy,
         handler,
+        kind,
     } = checked;
-    let rt = generated!(#runtime::__private);
+    let rt = generated!(#crate_path::__private);
     let (beside, within, path) = place(handler);
-    let signature = signature(&rt, policy, handler);
     let constant = policy::constant(&rt, policy);
-    let take_apart = take_apart(handler);
-    let expressions = expressions(policy, handler);
-    let run = run(&rt, handler, &path);
+    let (signature, body) = match kind {
+        Kind::Handler => {
+            let take_apart = take_apart(handler);
+            let expressions = expressions(policy, handler);
+            let run = run(&rt, handler, &path);
+            let body = generated!(#take_apart #expressions #run);
+            (signature(&rt, policy, handler), body)
+        }
+        Kind::Function { runtime, errors } => {
+            let call = function::call(&rt, policy, handler, runtime);
+            let run = function::run(handler, *errors, &path);
+            (function::signature(handler), generated!(#call #run))
+        }
+    };
     generated! {
         #beside
         #signature {
             #within
             #constant
-            #take_apart
-            #expressions
-            #run
+            #body
         }
     }
 }
@@ -136,18 +146,7 @@ fn take_apart(handler: &AsyncFn) -> TokenStream {
 ///
 /// They see the handler's parameters by its own patterns, but only by reference.
 fn expressions(policy: &Policy, handler: &AsyncFn) -> TokenStream {
-    let scope = match &policy.scope {
-        Scope::Expression(scope) => Some(pass("scope", scope)),
-        Scope::Global | Scope::Named(_) => None,
-    };
-    let key = match policy.identity.key() {
-        Key::Expression(key) => Some(pass("key", key)),
-        Key::Required | Key::Optional | Key::Derived => None,
-    };
-    let fingerprint = match policy.identity.fingerprint() {
-        Fingerprint::Expression(fingerprint) => Some(pass("fingerprint", fingerprint)),
-        Fingerprint::Request | Fingerprint::None => None,
-    };
+    let [scope, key, fingerprint] = passed(policy);
     if scope.is_none() && key.is_none() && fingerprint.is_none() {
         return TokenStream::new();
     }
@@ -163,6 +162,23 @@ fn expressions(policy: &Policy, handler: &AsyncFn) -> TokenStream {
             __idempotent_call #scope #key #fingerprint
         };
     }
+}
+
+/// The method calls that pass on what the expressions come to.
+fn passed(policy: &Policy) -> [Option<TokenStream>; 3] {
+    let scope = match &policy.scope {
+        Scope::Expression(scope) => Some(pass("scope", scope)),
+        Scope::Global | Scope::Named(_) => None,
+    };
+    let key = match policy.identity.key() {
+        Key::Expression(key) => Some(pass("key", key)),
+        Key::Required | Key::Optional | Key::Derived => None,
+    };
+    let fingerprint = match policy.identity.fingerprint() {
+        Fingerprint::Expression(fingerprint) => Some(pass("fingerprint", fingerprint)),
+        Fingerprint::Request | Fingerprint::None => None,
+    };
+    [scope, key, fingerprint]
 }
 
 /// Calls the handler, which starts nothing yet, and hands it to the framework that it belongs to.
@@ -220,6 +236,13 @@ fn turbofish(handler: &AsyncFn) -> Option<TokenStream> {
 
 /// A method call with the expression, borrowed; the call stands where the expression does.
 fn pass(method: &str, expression: &Expr) -> TokenStream {
+    let (first, value) = borrowed(expression);
+    let method = Ident::new(method, first);
+    quote_spanned!(first=> .#method(#value))
+}
+
+/// Where the expression begins, and a reference to it that stands where it does.
+fn borrowed(expression: &Expr) -> (Span, TokenStream) {
     let tokens: Vec<TokenTree> = expression.to_token_stream().into_iter().collect();
     let first = tokens
         .first()
@@ -227,11 +250,9 @@ fn pass(method: &str, expression: &Expr) -> TokenStream {
     let last = tokens
         .last()
         .map_or_else(Span::mixed_site, |token| located_at(token.span()));
-    let method = Ident::new(method, first);
     let mut value = Group::new(Delimiter::Parenthesis, tokens.into_iter().collect());
     value.set_span(last);
-    let borrow = quote_spanned!(first=> &);
-    quote_spanned!(first=> .#method(#borrow #value))
+    (first, quote_spanned!(first=> & #value))
 }
 
 /// The pattern without `mut` and `ref`, so that matching a reference binds references.

@@ -12,7 +12,7 @@ mod model;
 
 use proc_macro2::TokenStream;
 
-/// Makes a handler of axum or actix-web safe to call again.
+/// Makes a handler of axum or actix-web, or a function that is none, safe to call again.
 ///
 /// A client sends an `Idempotency-Key` with its request. The first request with a key runs the
 /// handler, and its response is recorded; a retry with the same key is given the recorded response
@@ -64,6 +64,8 @@ use proc_macro2::TokenStream;
 /// | `store_down` | `"refuse"`, `"run"`: whether to run the handler unprotected while the store cannot be asked | `"refuse"` |
 /// | `max_response` | the largest body that is kept: `"64KiB"`, `"1MiB"`, … | `"1MiB"` |
 /// | `operation` | a name that stays the same when the route changes | method and route pattern |
+/// | [`runtime`](#on-a-function-that-is-no-handler) | makes it a function that is no handler: an expression that is an `Idempotency` | absent |
+/// | `errors` | `"release"`, `"record"`: what becomes of a function's `Err` | `"release"` |
 /// | `crate` | the path of `idempotent_runtime`, if it is not that | `::idempotent_runtime` |
 ///
 /// Whatever can be checked while compiling is. An expression sees the handler's parameters under
@@ -94,6 +96,47 @@ use proc_macro2::TokenStream;
 /// * `"none"`: nothing; whatever comes with a known key is taken for a retry.
 /// * `fingerprint = (new.amount, &new.currency)`: the values that make the request what it is, as
 ///   anything that implements `serde::Serialize`.
+///
+/// # On a function that is no handler
+///
+/// With `runtime` the attribute stands on an ordinary `async fn`, such as what a consumer calls for
+/// a message. Whoever has its arguments calls it as before; for one key it runs once.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use idempotent_runtime::{Idempotency, OnceError};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt;
+/// # struct Paid { id: String, amount: i64 }
+/// # struct State { idempotency: Idempotency }
+/// # enum Error { Once(OnceError) }
+/// # impl From<OnceError> for Error { fn from(error: OnceError) -> Self { Self::Once(error) } }
+/// # async fn charge(_: &State, _: i64) -> Result<Receipt, Error> { Ok(Receipt) }
+/// use idempotent_runtime::idempotent;
+///
+/// #[idempotent(runtime = state.idempotency, key = event.id, scope = "global", ttl = "7d")]
+/// async fn on_paid(state: Arc<State>, event: Paid) -> Result<Receipt, Error> {
+///     charge(&state, event.amount).await
+/// }
+/// ```
+///
+/// * `runtime` is an expression over the parameters, or a `static`: an `Idempotency`, a reference to
+///   one, or one in an `Arc` or a `LazyLock`.
+/// * `key` and `scope` must be written. There is no request, so `key` is an expression, `scope` is
+///   `"global"` or an expression, and `fingerprint` is `"none"`, which is the default, or an
+///   expression.
+/// * The result is a `Result<T, E>` with `T: Serialize + DeserializeOwned`, and
+///   `E: From<OnceError>` for the calls that are refused.
+/// * `errors = "release"`: an `Err` says that **nothing has happened**, and the next call runs the
+///   function again. A function that can fail after its effect must not say so: it takes
+///   `errors = "record"`, which replays an `Err` like any other outcome (then `E` is serialised as
+///   well), or commits effect and record together.
+/// * A parameter of type `OnceExecution<…>` is not passed in: it is the handle on the run, with
+///   `commit_in`.
+/// * It runs to its end even if nobody waits for it any more, so it is `Send`, and owns its
+///   parameters: an `Arc<State>`, and not a `&State`.
+/// * `operation` is the function's path, such as `shop::payments::on_paid`, unless it is written.
+///   Write it before the function is moved or renamed, or what was done is done again. Two functions
+///   of one name in one module, such as associated functions of two types, need an `operation` each.
 ///
 /// # With other attributes
 ///

@@ -6,16 +6,37 @@
 use proc_macro2::Group;
 use syn::{Attribute, Expr, Generics, Ident, LitStr, PatType, Path, ReturnType, Token, Visibility};
 
-/// One `#[idempotent(…)]` on one handler.
+/// One `#[idempotent(…)]` on one function.
 pub(crate) struct Use {
-    pub(crate) runtime: Path,
+    pub(crate) crate_path: Path,
     pub(crate) policy: Policy,
     pub(crate) handler: AsyncFn,
+    pub(crate) kind: Kind,
+}
+
+/// What the function is.
+pub(crate) enum Kind {
+    /// A handler, which a framework calls.
+    Handler,
+    /// A function that whoever has its arguments calls.
+    Function {
+        runtime: Expr,
+        errors: FunctionErrors,
+    },
+}
+
+/// What becomes of a function's `Err`.
+#[derive(Clone, Copy)]
+pub(crate) enum FunctionErrors {
+    /// Nothing has happened: the key is free.
+    Release,
+    /// It is an outcome as any other.
+    Record,
 }
 
 /// The arguments, with the defaults filled in.
 pub(crate) struct Policy {
-    /// Method and route pattern, unless there is a name.
+    /// Method and route pattern, or module and name of a function, unless there is a name.
     pub(crate) operation: Option<LitStr>,
     pub(crate) scope: Scope,
     pub(crate) identity: Identity,
@@ -195,7 +216,7 @@ pub(crate) struct AsyncFn {
     pub(crate) place: Place,
 }
 
-/// As many parameters as the frameworks have extractor tuples for.
+/// The parameters; of a handler as many as the frameworks have extractor tuples for.
 pub(crate) struct Params(Vec<PatType>);
 
 impl Params {
@@ -203,6 +224,11 @@ impl Params {
 
     pub(crate) fn new(params: Vec<PatType>) -> Option<Self> {
         (params.len() <= Self::MAX).then_some(Self(params))
+    }
+
+    /// Those of a function, which nobody has to put into a tuple.
+    pub(crate) fn of_function(params: Vec<PatType>) -> Self {
+        Self(params)
     }
 
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, PatType> {

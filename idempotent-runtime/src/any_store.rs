@@ -2,6 +2,7 @@
 
 use std::{
     any::Any,
+    borrow::Borrow,
     future::Future,
     pin::Pin,
     sync::Arc,
@@ -18,23 +19,38 @@ use crate::{
 
 /// A question to a store, which owns what it needs, so that it can be finished elsewhere when its
 /// request is dropped.
-pub(crate) enum StoreFuture<T> {
+pub(crate) enum StoreFuture<T, E = StoreError> {
     /// The memory store's answer: it has nothing to wait for, so nothing is put on the heap.
-    Answered(Option<Result<T, StoreError>>),
-    Asked(Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>),
+    Answered(Option<Result<T, E>>),
+    Asked(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>),
 }
 
-impl<T> StoreFuture<T> {
-    fn answered(answer: Result<T, StoreError>) -> Self {
+impl<T, E> StoreFuture<T, E> {
+    fn answered(answer: Result<T, E>) -> Self {
         Self::Answered(Some(answer))
     }
 }
 
-// The answer is never pinned, and the box is pinned by itself.
-impl<T> Unpin for StoreFuture<T> {}
+/// Why a store was not told of an outcome.
+pub(crate) enum CompleteError {
+    /// Another record is in its place, and trying again will not make it readable.
+    Unreadable(StoreError),
+    /// It can be tried again with the response.
+    Failed(StoreError, StoredResponse),
+}
 
-impl<T> Future for StoreFuture<T> {
-    type Output = Result<T, StoreError>;
+impl Borrow<StoreError> for CompleteError {
+    fn borrow(&self) -> &StoreError {
+        let (Self::Unreadable(error) | Self::Failed(error, _)) = self;
+        error
+    }
+}
+
+// The answer is never pinned, and the box is pinned by itself.
+impl<T, E> Unpin for StoreFuture<T, E> {}
+
+impl<T, E> Future for StoreFuture<T, E> {
+    type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut *self {
@@ -47,7 +63,11 @@ impl<T> Future for StoreFuture<T> {
 /// A [`Store`] whose type is forgotten.
 pub(crate) trait AnyStore: Send + Sync {
     fn claim(&self, claim: &Claim) -> StoreFuture<ClaimAnswer>;
-    fn complete(&self, claim: &Claim, response: &StoredResponse) -> StoreFuture<Completion>;
+    fn complete(
+        &self,
+        claim: &Claim,
+        response: StoredResponse,
+    ) -> StoreFuture<Completion, CompleteError>;
     fn release(&self, claim: Claim) -> StoreFuture<Fence>;
     fn renew(&self, claim: Claim) -> StoreFuture<Fence>;
     fn needs_lease(&self) -> bool;
@@ -55,6 +75,8 @@ pub(crate) trait AnyStore: Send + Sync {
     fn as_notify(&self) -> Option<&dyn Notify>;
     fn as_transactional(&self) -> Option<&dyn Transactional>;
     fn as_inspect(&self) -> Option<&dyn Inspect>;
+    #[cfg(feature = "metrics")]
+    fn memory_usage(&self) -> crate::store::MemoryUsage;
 }
 
 impl<S: Store> AnyStore for Arc<S> {
@@ -70,15 +92,24 @@ impl<S: Store> AnyStore for Arc<S> {
         }))
     }
 
-    fn complete(&self, claim: &Claim, response: &StoredResponse) -> StoreFuture<Completion> {
+    fn complete(
+        &self,
+        claim: &Claim,
+        response: StoredResponse,
+    ) -> StoreFuture<Completion, CompleteError> {
         if let Some(memory) = as_memory(&**self) {
-            let completion = memory.complete_now(claim, response);
-            return StoreFuture::answered(completion.readable());
+            let completion = memory.complete_now(claim, response).readable();
+            return StoreFuture::answered(completion.map_err(CompleteError::Unreadable));
         }
-        let (store, claim, response) = (Self::clone(self), *claim, response.clone());
+        let (store, claim) = (Self::clone(self), *claim);
         StoreFuture::Asked(Box::pin(async move {
             let completion = store.as_ref().complete(&claim, &response).await;
-            completion.and_then(Completion::readable)
+            completion
+                .and_then(Completion::readable)
+                .map_err(|error| match error {
+                    StoreError::Unreadable(_) => CompleteError::Unreadable(error),
+                    error => CompleteError::Failed(error, response),
+                })
         }))
     }
 
@@ -112,6 +143,11 @@ impl<S: Store> AnyStore for Arc<S> {
 
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         self.as_ref().as_inspect()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn memory_usage(&self) -> crate::store::MemoryUsage {
+        self.as_ref().memory_usage()
     }
 }
 

@@ -1,6 +1,6 @@
 //! What happened to a request, for logs and for the builder's hook.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use crate::core::record::ShortHash;
 
@@ -10,14 +10,27 @@ use crate::core::record::ShortHash;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Event<'a> {
-    /// The operation: method and route pattern, or the attribute's `operation`. A body over the
-    /// limit is refused before the attribute is known, so its event always has the former. Empty
-    /// where an operator acted on a record id.
+    /// The operation: method and route pattern, or the attribute's `operation`; what
+    /// [`Idempotency::once`](crate::Idempotency::once) was given. A body over the
+    /// limit is refused before the attribute is known, so its event always has the former. What an
+    /// operator named, where one acted; empty where that was a record id.
     pub operation: &'a str,
+    /// The operation as a metric's label. It differs where [`operation`](Self::operation) depends
+    /// on what a client sends: a request without a route has `(no route)` in the place of its path,
+    /// and a method that nobody knows is `_OTHER`. So there are no more labels than routes. Logs and
+    /// spans have it too. Empty where an operator acted, who may name what no route has.
+    pub label: &'a str,
     /// Which record; `None` when the request has none.
     pub record: Option<ShortHash>,
     /// What happened.
     pub outcome: Outcome,
+    /// How long the handler ran, to its end or its panic, under a claim. Told once, with the first
+    /// event after that.
+    pub handler_time: Option<Duration>,
+    /// How long the request waited for a running one. Told once.
+    pub wait_time: Option<Duration>,
+    /// How many bytes the body has that was recorded or is sent again.
+    pub response_bytes: Option<u64>,
 }
 
 /// The outcomes of a request.
@@ -79,6 +92,36 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// All there are.
+    pub const ALL: [Self; 26] = [
+        Self::Executed,
+        Self::Tombstoned,
+        Self::Released,
+        Self::Panicked,
+        Self::Replayed,
+        Self::Reconciled,
+        Self::WaitedThenReplayed,
+        Self::Unprotected,
+        Self::UnprotectedStoreDown,
+        Self::UnprotectedDisabled,
+        Self::Forgotten,
+        Self::CompletedByHand,
+        Self::KeyMissing,
+        Self::KeyInvalid,
+        Self::CallerUnknown,
+        Self::InFlight,
+        Self::KeyReused,
+        Self::OutcomeUnknown,
+        Self::ResponseNotKept,
+        Self::BodyTooLarge,
+        Self::Misconfigured,
+        Self::StoreUnavailable,
+        Self::StoreFull,
+        Self::Fenced,
+        Self::Abandoned,
+        Self::CompletionDelayed,
+    ];
+
     /// The outcome's stable name, such as `waited-then-replayed`.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -87,6 +87,61 @@
 //! [`Execution::commit_in`] writes the record in the handler's own database transaction: effect
 //! and record are committed together, or neither is, whenever the process ends.
 //!
+//! # Beyond HTTP
+//!
+//! A message of a queue is delivered again when its consumer died before it acknowledged, and a job
+//! is started twice. [`Idempotency::once`] runs a function once for a key, with the same claims,
+//! leases, waits and records, in any process that has a store; it needs no framework (feature
+//! `functions`).
+//!
+//! ```
+//! # #[cfg(feature = "functions")] mod example {
+//! use std::time::Duration;
+//! use idempotent_runtime::{Idempotency, OnceError, Scope};
+//!
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt;
+//! # struct Paid { id: String, amount: i64 }
+//! # async fn charge(_: i64) -> Receipt { Receipt }
+//! async fn on_paid(idempotency: &Idempotency, event: Paid) -> Result<Receipt, OnceError> {
+//!     let receipt = idempotency
+//!         .once("on paid", Scope::global(), &event.id)
+//!         .payload(&event.amount)
+//!         .ttl(Duration::from_hours(7 * 24))
+//!         .run(async move { charge(event.amount).await })
+//!         .await?;
+//!     Ok(receipt.value)
+//! }
+//! # }
+//! ```
+//!
+//! `run` records whatever the function returns, a `Result` with its error too. `try_run` records
+//! what is `Ok`; an `Err` says that **nothing has happened**, and the next call runs the function
+//! again. [`OnceExecution::commit_in`] makes effect and record one transaction.
+//!
+//! The attribute does the same for an ordinary `async fn`, when it is told where the runtime is. Its
+//! callers do not see that it is protected:
+//!
+//! ```
+//! # #[cfg(all(feature = "functions", feature = "macros"))] mod example {
+//! # use std::sync::Arc;
+//! # use idempotent_runtime::{Idempotency, OnceError, idempotent};
+//! # #[derive(serde::Serialize, serde::Deserialize)] struct Receipt;
+//! # struct Paid { id: String, amount: i64 }
+//! # struct State { idempotency: Idempotency }
+//! # enum Error { Once(OnceError) }
+//! # impl From<OnceError> for Error { fn from(error: OnceError) -> Self { Self::Once(error) } }
+//! # async fn charge(_: &State, _: i64) -> Result<Receipt, Error> { Ok(Receipt) }
+//! #[idempotent(runtime = state.idempotency, key = event.id, scope = "global", ttl = "7d")]
+//! async fn on_paid(state: Arc<State>, event: Paid) -> Result<Receipt, Error> {
+//!     charge(&state, event.amount).await
+//! }
+//! # }
+//! ```
+//!
+//! A consumer acknowledges its message when the call has a value, and not before: then the record is
+//! in the store. An [`OnceError`] says what to do with the message: where it
+//! [is retryable](OnceError::is_retryable), give it back to the broker; else put it aside.
+//!
 //! # Operating
 //!
 //! [`Idempotency::inspect`], [`forget`](Idempotency::forget),
@@ -100,6 +155,14 @@
 //! A handler goes on after its client went away, so a server that has closed its connections may
 //! still be at work. [`Idempotency::drain`] waits for that.
 //!
+//! # Watching it
+//!
+//! What an operator must know is logged with `tracing`, from `warn` up. At `debug` each request has
+//! a span `idempotent` with `operation`, `record` (a short hash, by which one record can be
+//! followed) and `outcome`, which stays the parent of all that its handler logs, also after the
+//! client went away; and events for the claim and for each outcome. The feature `metrics` counts and
+//! measures, and [`IdempotencyBuilder::on_event`] tells a hook of yours.
+//!
 //! # Features
 //!
 //! | feature | what it adds |
@@ -107,35 +170,49 @@
 //! | `axum` | handlers of axum 0.8 |
 //! | `actix` | handlers of actix-web 4 |
 //! | `macros` (default) | the attribute |
-//! | `memory` | [`MemoryStore`]; comes with either framework |
+//! | `functions` | [`Idempotency::once`], and the attribute on functions; comes with either framework |
+//! | `memory` | [`MemoryStore`]; comes with `functions` |
 //! | `sqlite` | `SqliteStore`: records in a file |
 //! | `postgres` | `PostgresStore`: records in PostgreSQL, over a pool of sqlx |
 //! | `redis` | `RedisStore`: records in Redis 7 or Valkey |
 //! | `near-cache` | `NearCache`: replays of any store from this process's memory |
 //! | `encrypt` | `Encrypted`: responses sealed at rest, in any store |
+//! | `metrics` | `metrics`: counters, histograms and gauges, by the `metrics` crate |
 //! | `store-contract` | the suite for authors of stores |
 //!
 //! Both frameworks may be on at once; what a handler returns says whose it is.
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod any_store;
 mod clock;
 mod core;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod engine;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod event;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod execution;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
+mod expiry;
+#[cfg(feature = "metrics")]
+pub mod metrics;
+#[cfg(feature = "functions")]
+mod observation;
+#[cfg(feature = "functions")]
+mod once;
+#[cfg(feature = "functions")]
 mod operator;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 mod reconcile;
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
+mod recordable;
+#[cfg(feature = "functions")]
 mod runtime;
 #[cfg(any(feature = "axum", feature = "actix"))]
 pub mod scopes;
 pub mod store;
+#[cfg(feature = "functions")]
+mod target;
 #[cfg(any(feature = "axum", feature = "actix"))]
 mod web;
 
@@ -156,6 +233,11 @@ pub use crate::store::postgres::{InvalidTableName, PostgresStore, PostgresStoreB
 pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
+#[cfg(any(feature = "axum", feature = "actix"))]
+pub use crate::web::{
+    CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY,
+    IDEMPOTENCY_REPLAYED, RequestHead,
+};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{
@@ -169,17 +251,15 @@ pub use crate::{
     },
     store::Store,
 };
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 pub use crate::{
     event::{Event, Outcome},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
+    once::{Once, OnceBuilder, OnceError, OnceExecution},
     operator::OperatorError,
     reconcile::{LostRun, Reconciled},
+    recordable::Recordable,
     runtime::{Idempotency, IdempotencyBuilder},
-    web::{
-        CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY,
-        IDEMPOTENCY_REPLAYED, Recordable, RequestHead,
-    },
 };
 
 /// Who may act as an operator over HTTP: what `axum::admin_router` and `actix::admin_scope` ask.
@@ -202,7 +282,7 @@ pub mod actix {
 
 /// What generated code calls. Not part of the public interface: it changes without notice.
 #[doc(hidden)]
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 pub mod __private {
     pub use std::option::Option::{None, Some};
     use std::time::Duration;
@@ -211,6 +291,10 @@ pub mod __private {
         core::policy::{
             FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy, StatusSet, StoreDown,
         },
+        once::function::{FunctionCall, FunctionOutput, Runtime},
+    };
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub use crate::{
         runtime::scope_id,
         web::{
             Call,

@@ -11,7 +11,8 @@ use crate::core::{record::ShortHash, response::StoredResponse};
 /// registers. Its `Debug` output shows neither the key nor the caller.
 #[non_exhaustive]
 pub struct LostRun {
-    /// The operation: method and route pattern, or the attribute's `operation`.
+    /// The operation: method and route pattern, or the attribute's `operation`; what
+    /// [`Idempotency::once`](crate::Idempotency::once) was given.
     pub operation: String,
     /// The record, as logs and events name it.
     pub record: ShortHash,
@@ -36,7 +37,8 @@ impl fmt::Debug for LostRun {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)] // There is no fourth answer.
 pub enum Reconciled {
-    /// It was done, and this is the response. It is recorded, and sent as a replay.
+    /// It was done, and this is the response. It is recorded, and sent as a replay. For a function it
+    /// is made by [`StoredResponse::value`].
     Done(StoredResponse),
     /// It was not done: the handler runs.
     NotDone,

@@ -12,6 +12,8 @@ use std::{
 
 use tokio::sync::Notify as Bell;
 
+#[cfg(any(feature = "axum", feature = "actix"))]
+use crate::web::RequestHead;
 use crate::{
     any_store::AnyStore,
     core::{
@@ -21,11 +23,11 @@ use crate::{
         response::StoredResponse,
     },
     event::{Event, Outcome},
-    execution::expiry_date,
+    expiry::{self, IDEMPOTENCY_EXPIRES},
+    observation::{Joined, Measures, Observation, Operation},
     operator::Switch,
     reconcile::{LostRun, Reconciled, Reconciler},
     store::Store,
-    web::{IDEMPOTENCY_EXPIRES, RequestHead},
 };
 
 /// The runtime of all protected handlers of an application: its store, its scopes, its settings.
@@ -47,12 +49,14 @@ pub(crate) struct Inner {
     pub(crate) store: Box<dyn AnyStore>,
     pub(crate) namespace: String,
     pub(crate) problems: ProblemSettings,
+    #[cfg(any(feature = "axum", feature = "actix"))]
     scopes: Vec<NamedScope>,
     max_waiting: usize,
     waiting: AtomicUsize,
     releasing_late: AtomicUsize,
     owners: OwnerTokens,
     running: AtomicUsize,
+    detached: AtomicUsize,
     idle: Bell,
     unprotected: AtomicU64,
     hook: Option<Hook>,
@@ -67,8 +71,10 @@ pub(crate) struct Inner {
 
 type Hook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
 
+#[cfg(any(feature = "axum", feature = "actix"))]
 pub(crate) type Resolver = Box<dyn Fn(&RequestHead<'_>) -> Option<String> + Send + Sync>;
 
+#[cfg(any(feature = "axum", feature = "actix"))]
 struct NamedScope {
     id: u64,
     name: String,
@@ -79,7 +85,7 @@ struct NamedScope {
 const MAX_RELEASING_LATE: usize = 1024;
 
 /// The shortest lease and ttl that can be set at run time.
-const SHORTEST: Duration = Duration::from_millis(100);
+pub(crate) const SHORTEST: Duration = Duration::from_millis(100);
 
 /// Sets up an [`Idempotency`].
 #[must_use]
@@ -87,6 +93,7 @@ pub struct IdempotencyBuilder {
     store: Box<dyn AnyStore>,
     namespace: String,
     problems: ProblemSettings,
+    #[cfg(any(feature = "axum", feature = "actix"))]
     scopes: Vec<NamedScope>,
     max_waiting: usize,
     hook: Option<Hook>,
@@ -100,10 +107,14 @@ pub struct IdempotencyBuilder {
 impl Idempotency {
     /// A runtime over this store.
     pub fn builder(store: impl Store) -> IdempotencyBuilder {
+        let store = Arc::new(store);
+        #[cfg(feature = "metrics")]
+        let store = crate::metrics::Measured(store);
         IdempotencyBuilder {
-            store: Box::new(Arc::new(store)),
+            store: Box::new(store),
             namespace: String::new(),
             problems: ProblemSettings::default(),
+            #[cfg(any(feature = "axum", feature = "actix"))]
             scopes: Vec::new(),
             max_waiting: 1024,
             hook: None,
@@ -155,6 +166,34 @@ impl Idempotency {
         self.0.running.load(Ordering::SeqCst)
     }
 
+    /// How many protected handlers are running whose client went away.
+    #[must_use]
+    pub fn detached(&self) -> usize {
+        self.0.detached.load(Ordering::Relaxed)
+    }
+
+    /// How many requests are waiting for a running one (`wait = "…"`).
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Sets the gauges of [`metrics`](crate::metrics) to what they are now. Call it just before
+    /// metrics are rendered, in the handler of `/metrics` for instance, or now and then where they
+    /// are pushed. It takes about a microsecond.
+    ///
+    /// Gauges have no labels: of two runtimes in one process the last call counts.
+    ///
+    /// ```
+    /// # use idempotent_runtime::{Idempotency, MemoryStore};
+    /// # let idempotency = Idempotency::builder(MemoryStore::default()).build();
+    /// idempotency.record_gauges();
+    /// ```
+    #[cfg(feature = "metrics")]
+    pub fn record_gauges(&self) {
+        crate::metrics::gauges(self);
+    }
+
     /// How many requests ran unprotected so far: without a key where none is needed, or while
     /// the store was away and the policy says run, or while protection was
     /// [turned off](Self::disable).
@@ -176,6 +215,7 @@ impl IdempotencyBuilder {
     ///
     /// Who is told a stored response is decided by this value alone: take it from something
     /// that has been verified, such as an extension that an authentication middleware put there.
+    #[cfg(any(feature = "axum", feature = "actix"))]
     pub fn scope(
         mut self,
         name: impl Into<String>,
@@ -220,6 +260,9 @@ impl IdempotencyBuilder {
 
     /// Is told every outcome, in the request's own task: it must be quick and must not panic.
     ///
+    /// It is told all that the metrics of the feature `metrics` are made of, but for the store's
+    /// times, for those who have metrics of another kind.
+    ///
     /// ```
     /// use std::sync::{Arc, atomic::{AtomicU64, Ordering}};
     /// use idempotent_runtime::{Idempotency, MemoryStore, Outcome};
@@ -255,11 +298,14 @@ impl IdempotencyBuilder {
     /// ```
     /// use idempotent_runtime::{Idempotency, MemoryStore, Reconciled, StoredResponse};
     ///
-    /// # async fn payment_with_key(_key: &str) -> Result<Option<String>, ()> { Ok(None) }
+    /// # async fn payment_of(_: &str, _: &str, _: &str) -> Result<Option<String>, ()> { Ok(None) }
     /// let idempotency = Idempotency::builder(MemoryStore::default())
     ///     .reconcile(|lost| async move {
-    ///         let Some(key) = lost.key else { return Reconciled::Unknown };
-    ///         match payment_with_key(&key).await {
+    ///         // A key is unique for one caller and one operation, and not by itself.
+    ///         let (Some(caller), Some(key)) = (lost.caller, lost.key) else {
+    ///             return Reconciled::Unknown;
+    ///         };
+    ///         match payment_of(&caller, &lost.operation, &key).await {
     ///             Ok(Some(payment)) => {
     ///                 let json: [(&str, &[u8]); 1] = [("content-type", b"application/json")];
     ///                 Reconciled::Done(StoredResponse::new(201, &json, payment.as_bytes()))
@@ -325,16 +371,20 @@ impl IdempotencyBuilder {
     /// Reads the environment: `IDEMPOTENCY_DISABLED=1` [turns protection off](Idempotency::disable).
     #[must_use]
     pub fn build(self) -> Idempotency {
+        #[cfg(feature = "metrics")]
+        crate::metrics::describe();
         Idempotency(Arc::new(Inner {
             store: self.store,
             namespace: self.namespace,
             problems: self.problems,
+            #[cfg(any(feature = "axum", feature = "actix"))]
             scopes: self.scopes,
             max_waiting: self.max_waiting,
             waiting: AtomicUsize::new(0),
             releasing_late: AtomicUsize::new(0),
             owners: OwnerTokens::new(),
             running: AtomicUsize::new(0),
+            detached: AtomicUsize::new(0),
             idle: Bell::new(),
             unprotected: AtomicU64::new(0),
             hook: self.hook,
@@ -356,8 +406,8 @@ impl Inner {
     /// A response that was not a handler's, with the date at which its record, made now, expires;
     /// where that is told.
     pub(crate) fn dated(&self, response: StoredResponse, ttl: Duration) -> StoredResponse {
-        if self.tells_expiry {
-            let date = expiry_date(ttl);
+        if self.tells_expiry && !response.is_value() {
+            let date = expiry::date(ttl);
             response.with_header(IDEMPOTENCY_EXPIRES, date.as_bytes())
         } else {
             response
@@ -370,6 +420,7 @@ impl Inner {
     }
 
     /// The resolver of the scope with this id.
+    #[cfg(any(feature = "axum", feature = "actix"))]
     pub(crate) fn resolver(&self, scope: u64) -> Option<&Resolver> {
         let named = self.scopes.iter().find(|named| named.id == scope)?;
         Some(&named.resolver)
@@ -394,12 +445,30 @@ impl Inner {
         (self.releasing_late.fetch_add(1, Ordering::Relaxed) < MAX_RELEASING_LATE).then_some(late)
     }
 
-    /// Whether somebody wants to know of requests without a record.
-    pub(crate) fn is_observed(&self) -> bool {
-        self.hook.is_some() || tracing::enabled!(tracing::Level::DEBUG)
+    /// A handler that runs on without its client, until this is dropped.
+    pub(crate) fn detached(self: &Arc<Self>) -> Detached {
+        self.detached.fetch_add(1, Ordering::Relaxed);
+        Detached(Arc::clone(self))
     }
 
-    pub(crate) fn report(&self, operation: &[&str], record: Option<ShortHash>, outcome: Outcome) {
+    /// Whether somebody wants to know of every request.
+    pub(crate) fn is_observed(&self) -> bool {
+        self.is_measured() || tracing::enabled!(tracing::Level::DEBUG)
+    }
+
+    /// Whether somebody wants to know how long things take.
+    pub(crate) fn is_measured(&self) -> bool {
+        cfg!(feature = "metrics") || self.hook.is_some()
+    }
+
+    /// Tells what happened to a request.
+    pub(crate) fn report(
+        &self,
+        operation: Operation<'_>,
+        record: Option<ShortHash>,
+        outcome: Outcome,
+        observation: Option<&Observation>,
+    ) {
         if matches!(
             outcome,
             Outcome::Unprotected | Outcome::UnprotectedStoreDown | Outcome::UnprotectedDisabled
@@ -409,7 +478,7 @@ impl Inner {
         macro_rules! log {
             ($level:ident) => {
                 tracing::$level!(
-                    operation = %Joined(operation),
+                    operation = %Joined(operation.label()),
                     record = record.map(tracing::field::display),
                     outcome = outcome.name(),
                     "idempotency",
@@ -429,12 +498,28 @@ impl Inner {
             | Outcome::CompletionDelayed => log!(warn),
             _ => log!(debug),
         }
-        if let Some(hook) = &self.hook {
-            hook(&Event {
-                operation: &operation.concat(),
+        if let Some(observation) = observation {
+            observation.outcome(outcome);
+        }
+        if self.is_measured() {
+            let measures = observation.map_or_else(Measures::default, Observation::take);
+            self.tell(&Event {
+                operation: &operation.parts().concat(),
+                label: &operation.label().concat(),
                 record,
                 outcome,
+                handler_time: measures.handler_time,
+                wait_time: measures.wait_time,
+                response_bytes: measures.response_bytes,
             });
+        }
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        #[cfg(feature = "metrics")]
+        crate::metrics::request(event);
+        if let Some(hook) = &self.hook {
+            hook(event);
         }
     }
 }
@@ -447,6 +532,15 @@ impl Drop for Running {
         if self.0.running.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.idle.notify_waiters();
         }
+    }
+}
+
+/// A handler that runs on without its client.
+pub(crate) struct Detached(Arc<Inner>);
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        self.0.detached.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -469,6 +563,7 @@ impl Drop for ReleasingLate {
 }
 
 /// The id by which a handler's type names its scope: FNV-1a of the name, never 0.
+#[cfg(any(feature = "axum", feature = "actix"))]
 #[must_use]
 pub const fn scope_id(name: &str) -> u64 {
     let bytes = name.as_bytes();
@@ -503,22 +598,16 @@ impl OwnerTokens {
     }
 }
 
-/// Parts that are read as one text.
-struct Joined<'a>(&'a [&'a str]);
-
-impl fmt::Display for Joined<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| formatter.write_str(part))
-    }
-}
-
 impl fmt::Debug for Idempotency {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scopes: Vec<&str> = self.0.scopes.iter().map(|scope| &*scope.name).collect();
-        formatter
-            .debug_struct("Idempotency")
-            .field("namespace", &self.0.namespace)
-            .field("scopes", &scopes)
+        let mut runtime = formatter.debug_struct("Idempotency");
+        runtime.field("namespace", &self.0.namespace);
+        #[cfg(any(feature = "axum", feature = "actix"))]
+        {
+            let scopes: Vec<&str> = self.0.scopes.iter().map(|scope| &*scope.name).collect();
+            runtime.field("scopes", &scopes);
+        }
+        runtime
             .field("running", &self.running())
             .finish_non_exhaustive()
     }

@@ -25,7 +25,7 @@ use crate::{
     backend::{Kind, Place},
     client::Request,
     handlers::{Verified, on_actix, on_axum, verify_actix, verify_axum},
-    logs,
+    logs, metrics,
     proxy::Proxy,
     store::{Steered, Verb},
     world::World,
@@ -157,6 +157,7 @@ impl Setup {
     /// Starts the server.
     pub async fn start(self) -> App {
         logs::keep();
+        metrics::keep();
         let world = World::default();
         let (store, namespace) = match &self.place {
             None => (self.store, String::new()),
@@ -220,7 +221,8 @@ impl Setup {
 }
 
 /// One that no other test and no earlier run has, because stores are shared.
-fn namespace() -> String {
+#[must_use]
+pub fn namespace() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     let next = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -429,6 +431,13 @@ fn serve_axum(wiring: &Wiring, started: &mpsc::Sender<SocketAddr>, stopped: ones
             request
         },
     ));
+    let router = router.layer(axum::middleware::from_fn(
+        |request: axum::extract::Request, next: axum::middleware::Next| {
+            let id = request.headers().get("x-request-id");
+            let id = id.map(|id| id.to_str().unwrap().to_owned());
+            logs::in_span(id, next.run(request))
+        },
+    ));
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -469,7 +478,9 @@ fn serve_actix(wiring: Wiring, started: &mpsc::Sender<SocketAddr>, stopped: ones
         let app = app.wrap(actix_web::middleware::Condition::new(wiring.cors, cors));
         app.wrap_fn(|request, service| {
             verify_actix(&request);
-            service.call(request)
+            let id = request.headers().get("x-request-id");
+            let id = id.map(|id| id.to_str().unwrap().to_owned());
+            logs::in_span(id, service.call(request))
         })
     };
     actix_web::rt::System::new().block_on(async {

@@ -56,6 +56,63 @@ impl AtRest {
         }
     }
 
+    /// The number that says whether it is a claim or a record, where there is one.
+    pub async fn state(&mut self) -> Option<i64> {
+        let id = &self.id.as_bytes()[..];
+        match &mut self.lies_in {
+            LiesIn::Sqlite(connection) => {
+                let select = "SELECT state FROM idempotency_records WHERE id = $1";
+                let read = sqlx::query_scalar(select).bind(id);
+                Some(read.fetch_one(connection).await.unwrap())
+            }
+            LiesIn::Postgres(_) => None,
+            LiesIn::Redis(_) => Some(self.read("value").await[1].into()),
+        }
+    }
+
+    /// Puts another number in its place. Says whether there is room for it.
+    ///
+    /// # Panics
+    ///
+    /// There is no such number in this store.
+    pub async fn set_state(&mut self, state: i64) -> bool {
+        let id = self.id;
+        match &mut self.lies_in {
+            LiesIn::Sqlite(connection) => {
+                let update = "UPDATE idempotency_records SET state = $1 WHERE id = $2";
+                let written = sqlx::query(update).bind(state).bind(&id.as_bytes()[..]);
+                written.execute(connection).await.unwrap();
+                true
+            }
+            LiesIn::Postgres(_) => panic!("a row with a response is a record"),
+            LiesIn::Redis(_) => {
+                let Ok(state) = u8::try_from(state) else {
+                    return false;
+                };
+                let mut value = self.read("value").await;
+                value[1] = state;
+                self.write("value", &value).await
+            }
+        }
+    }
+
+    /// Takes the response away, where it is a part by itself.
+    pub async fn forget_response(&mut self) -> bool {
+        let id = &self.id.as_bytes()[..];
+        let update = "UPDATE idempotency_records SET response = NULL WHERE id = $1";
+        match &mut self.lies_in {
+            LiesIn::Sqlite(connection) => {
+                let written = sqlx::query(update).bind(id);
+                written.execute(connection).await.is_ok()
+            }
+            LiesIn::Postgres(connection) => {
+                let written = sqlx::query(update).bind(id);
+                written.execute(connection).await.is_ok()
+            }
+            LiesIn::Redis(_) => false,
+        }
+    }
+
     /// A part's bytes.
     pub async fn read(&mut self, part: &str) -> Vec<u8> {
         let id = &self.id.as_bytes()[..];

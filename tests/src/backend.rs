@@ -6,7 +6,7 @@ use idempotent_runtime::{
     Claim, Encrypted, MemoryStore, NearCache, PostgresStore, RedisStore, SealingKey, SqliteStore,
     Store, StoredResponse,
     store::{
-        ClaimAnswer, Completion, Fence, Inspect, Notify, StoreError, Transactional,
+        ClaimAnswer, Completion, Fence, Inspect, MemoryUsage, Notify, StoreError, Transactional,
         contract::{Harness, check},
     },
 };
@@ -38,10 +38,10 @@ pub enum Kind {
 
 /// A place where several processes may have their store.
 #[derive(Clone, Debug)]
-pub(crate) struct Place {
+pub struct Place {
     pub(crate) kind: Kind,
     /// What keeps its records apart from those of other tests.
-    pub(crate) namespace: String,
+    pub namespace: String,
     folder: Arc<TempDir>,
     proxy: Option<Proxy>,
 }
@@ -59,7 +59,8 @@ pub enum Backend {
 }
 
 impl Place {
-    pub(crate) fn new(kind: Kind, namespace: String) -> Self {
+    /// A place that nobody else has.
+    pub fn new(kind: Kind, namespace: String) -> Self {
         Self {
             kind,
             namespace,
@@ -81,7 +82,7 @@ impl Place {
     }
 
     /// A store there, as a process would open it.
-    pub(crate) async fn open(&self) -> Backend {
+    pub async fn open(&self) -> Backend {
         match self.kind {
             Kind::Memory => Backend::Memory(MemoryStore::default()),
             Kind::Sqlite => Backend::Sqlite(self.sqlite().await),
@@ -106,7 +107,7 @@ impl Place {
     }
 
     /// The database that the store is in, if it is in one that has transactions.
-    pub(crate) async fn database(&self) -> Option<Database> {
+    pub async fn database(&self) -> Option<Database> {
         let database = match self.kind {
             Kind::Memory | Kind::Redis => return None,
             Kind::Sqlite | Kind::NearCache | Kind::Encrypted => {
@@ -241,5 +242,9 @@ impl Store for Backend {
 
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         each!(self, store => store.as_inspect())
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        each!(self, store => store.memory_usage())
     }
 }

@@ -16,6 +16,7 @@ pub fn built(application: &str) -> PathBuf {
             .args(["build", "-q", "--locked"])
             .args((!cfg!(debug_assertions)).then_some("--release"))
             .args(["-p", "axum-payments", "-p", "actix-payments"])
+            .args(["-p", "rabbitmq-consumer", "-p", "redis-consumer"])
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap())
             .status()
             .unwrap();

@@ -125,8 +125,8 @@ fn chunks(streaming: Streaming, world: World) -> Chunks {
     let data = stream::unfold(0, move |index| {
         let (world, gate) = (world.clone(), gate.clone());
         async move {
-            if index == 1
-                && let Some(gate) = gate
+            if let Some((gated, gate)) = gate
+                && gated == index
             {
                 world.pass(&gate).await;
             }
@@ -135,8 +135,11 @@ fn chunks(streaming: Streaming, world: World) -> Chunks {
             (index < chunks).then(|| (Ok(Bytes::from(vec![letter; size])), index + 1))
         }
     });
-    let failure = stream::iter(fails.then(|| Err(io::Error::other("told to fail"))));
-    Box::pin(data.chain(failure))
+    // Not chained unless it has to be: this stream panics when it is polled after its end.
+    if !fails {
+        return Box::pin(data);
+    }
+    Box::pin(data.chain(stream::iter([Err(io::Error::other("told to fail"))])))
 }
 
 /// Does what the plan says.
@@ -164,6 +167,7 @@ async fn perform<R: Reply>(context: Context, sent: impl AsRef<[u8]>) -> R {
     if let Some(transact) = plan.transact {
         return in_transaction(&world, &execution, transact, plan.late_gate.as_deref()).await;
     }
+    tracing::info!("a handler acts");
     let effect = if plan.release {
         execution.release();
         0

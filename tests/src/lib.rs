@@ -18,14 +18,15 @@ pub mod database;
 pub mod example;
 pub mod handlers;
 pub mod logs;
+pub mod metrics;
 pub mod proxy;
 pub mod store;
 pub mod wait;
 pub mod world;
 
 pub use crate::{
-    app::{App, Framework, OPERATOR, Setting, Setup},
-    backend::Kind,
+    app::{App, Framework, OPERATOR, Setting, Setup, namespace},
+    backend::{Kind, Place},
     client::{Connection, Request, Response},
     store::{Fault, Steered, Verb},
     wait::{eventually, soon},

@@ -1,21 +1,32 @@
-//! What the runtime writes to the log.
+//! What the runtime writes to the log, and in which span.
 
 use std::{
+    future::{Future, poll_fn},
     io::{self, Write},
+    pin::pin,
     sync::{Mutex, Once, PoisonError},
 };
 
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{MakeWriter, format::FmtSpan},
+};
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
-/// Writes down from here on all that the runtime logs, of whatever level.
+/// Writes down from here on all that the runtime logs, of whatever level, and its spans.
 pub fn keep() {
+    keep_what("idempotent_runtime=trace,idempotent_tests=info");
+}
+
+/// Writes down from here on what is said to be. Of all calls in a process the first one counts.
+pub fn keep_what(filter: &str) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new("idempotent_runtime=trace"))
+            .with_env_filter(EnvFilter::new(filter))
             .with_ansi(false)
+            .with_span_events(FmtSpan::CLOSE)
             .with_writer(Kept)
             .init();
     });
@@ -26,6 +37,14 @@ pub fn keep() {
 pub fn all() -> String {
     let log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
     String::from_utf8_lossy(&log).into_owned()
+}
+
+/// Drives a request in a span of its own, as a middleware does. As with that of `tower-http`, the
+/// span is not entered when the request is dropped.
+pub(crate) async fn in_span<T>(id: Option<String>, request: impl Future<Output = T>) -> T {
+    let span = tracing::info_span!("request", id);
+    let mut request = pin!(request);
+    poll_fn(|context| span.in_scope(|| request.as_mut().poll(context))).await
 }
 
 struct Kept;

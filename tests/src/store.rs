@@ -12,7 +12,10 @@ use std::{
 
 use idempotent_runtime::{
     Claim, MemoryStore, Store, StoredResponse,
-    store::{ClaimAnswer, Completion, Fence, Found, Inspect, Notify, StoreError, Transactional},
+    store::{
+        ClaimAnswer, Completion, Fence, Found, Inspect, MemoryUsage, Notify, StoreError,
+        Transactional,
+    },
 };
 use tokio::sync::watch;
 
@@ -293,6 +296,10 @@ impl Store for Steered {
 
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         self.0.kept.as_inspect()
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        self.0.kept.memory_usage()
     }
 }
 

@@ -239,8 +239,8 @@ pub struct Streaming {
     pub chunks: usize,
     /// How many bytes each has.
     pub size: usize,
-    /// Waits at this gate after the first chunk.
-    pub gate: Option<String>,
+    /// Waits at this gate before the chunk of this number, counted from 0.
+    pub gate: Option<(usize, String)>,
     /// Fails after the chunks.
     pub fails: bool,
 }

@@ -24,6 +24,8 @@ mod pass {
     mod both_frameworks;
     #[path = "crate-renamed.rs"]
     mod crate_renamed;
+    #[path = "functions.rs"]
+    mod functions;
     #[path = "places-and-names.rs"]
     mod places_and_names;
     #[path = "shadowed-names.rs"]

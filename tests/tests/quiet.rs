@@ -186,6 +186,67 @@ pub mod of_actix {
     }
 }
 
+/// Functions that are no handlers.
+pub mod of_functions {
+    use idempotent_runtime::{Idempotency, OnceError, OnceExecution, idempotent};
+
+    /// Does nothing, and uses its arguments in expressions only.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    #[idempotent(runtime = idempotency, key = id, scope = "global")]
+    pub async fn nothing(idempotency: Idempotency, id: u64) -> Result<(), OnceError> {
+        Ok(())
+    }
+
+    /// Matches its arguments by patterns, and is given its run.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    #[idempotent(
+        runtime = idempotency,
+        key = first,
+        scope = user,
+        fingerprint = (first, second),
+        wait = "5s",
+        operation = "patterns"
+    )]
+    pub async fn patterns(
+        idempotency: Idempotency,
+        (mut first, second): (u64, u64),
+        execution: OnceExecution<u64>,
+        user: String,
+    ) -> Result<u64, OnceError> {
+        first += second;
+        if execution.is_protected() && first == 0 {
+            execution.release();
+        }
+        Ok(first)
+    }
+
+    /// Records its errors.
+    ///
+    /// # Errors
+    ///
+    /// When it is refused.
+    #[idempotent(runtime = idempotency, key = id, scope = "global", errors = "record")]
+    pub async fn recorded(idempotency: Idempotency, id: u64) -> Result<u64, Refused> {
+        id.checked_mul(2).ok_or(Refused(String::new()))
+    }
+
+    /// Why a function was refused.
+    #[derive(Debug, serde::Serialize, serde::Deserialize)]
+    pub struct Refused(String);
+
+    impl From<OnceError> for Refused {
+        fn from(error: OnceError) -> Self {
+            Self(error.to_string())
+        }
+    }
+}
+
 #[test]
 fn handlers_can_be_mounted() {
     let _ = of_axum::router();

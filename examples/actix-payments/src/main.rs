@@ -5,7 +5,7 @@
 //! app data that lets the handlers find it, and `drain` before the process ends.
 //!
 //! `cargo run -p actix-payments` starts it and says what to try: two commands, and a page at `/` on
-//! which payments are broken on purpose (`demonstration.rs`). The environment says the rest:
+//! which payments are broken on purpose (`demonstration.rs`). `/metrics` is for Prometheus. The environment says the rest:
 //!
 //! | variable | what it sets | default |
 //! |---|---|---|
@@ -26,14 +26,14 @@ mod payments;
 
 use std::{error::Error, process::ExitCode, time::Duration};
 
-use actix_web::{App, HttpServer, Responder, get, rt, web};
+use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, get, rt, web};
 use idempotent_runtime::{
     Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore,
     actix::{admin_scope, issue_key},
     admin,
     store::StoreError,
 };
-use ledger::{Settings, StartError, Store};
+use ledger::{METRICS_TYPE, Metrics, Settings, StartError, Store};
 
 /// How often what has expired is removed from a database. (Redis does that by itself.)
 const SWEEP: Duration = Duration::from_mins(1);
@@ -47,6 +47,7 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3001")?;
     let (store, ledger) = settings.open().await?;
+    let metrics = web::Data::new(Metrics::install()?);
     let idempotency = idempotency(store, &settings)
         .await
         .map_err(StartError::store)?;
@@ -57,6 +58,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         App::new()
             .app_data(found_by_handlers.clone())
             .app_data(ledger.clone())
+            .app_data(metrics.clone())
             .app_data(extract::payload_config())
             .app_data(extract::json_config())
             .service((payments::create, payments::list, payments::show))
@@ -70,7 +72,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
                     config.service(admin_scope("/admin/idempotency", idempotency, operator));
                 }
             })
-            .service(healthz)
+            .service((healthz, all_metrics))
     })
     .disable_signals()
     .listen(settings.listen("actix-payments")?)?
@@ -128,6 +130,17 @@ fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempoten
         builder = builder.on_lost(on_lost);
     }
     builder.build()
+}
+
+/// For Prometheus. A service lets only its own network see them.
+#[get("/metrics")]
+async fn all_metrics(request: HttpRequest, metrics: web::Data<Metrics>) -> impl Responder + use<> {
+    if let Some(idempotency) = request.app_data::<Idempotency>() {
+        idempotency.record_gauges();
+    }
+    HttpResponse::Ok()
+        .content_type(METRICS_TYPE)
+        .body(metrics.render())
 }
 
 #[get("/healthz")]

@@ -5,7 +5,7 @@
 //! layer that lets the handlers find it, and `drain` before the process ends.
 //!
 //! `cargo run -p axum-payments` starts it and says what to try: two commands, and a page at `/` on
-//! which payments are broken on purpose (`demonstration.rs`). The environment says the rest:
+//! which payments are broken on purpose (`demonstration.rs`). `/metrics` is for Prometheus. The environment says the rest:
 //!
 //! | variable | what it sets | default |
 //! |---|---|---|
@@ -28,6 +28,7 @@ use std::{error::Error, process::ExitCode, time::Duration};
 
 use axum::{
     Router,
+    http::header::CONTENT_TYPE,
     routing::{get, post},
 };
 use idempotent_runtime::{
@@ -35,7 +36,7 @@ use idempotent_runtime::{
     axum::{admin_router, issue_key},
     store::StoreError,
 };
-use ledger::{Settings, StartError, Store};
+use ledger::{METRICS_TYPE, Metrics, Settings, StartError, Store};
 use tokio::{net::TcpListener, sync::oneshot};
 
 /// How often what has expired is removed from a database. (Redis does that by itself.)
@@ -50,9 +51,11 @@ async fn main() -> ExitCode {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let settings = Settings::from_env("127.0.0.1:3000")?;
     let (store, ledger) = settings.open().await?;
+    let metrics = Metrics::install()?;
     let idempotency = idempotency(store, &settings)
         .await
         .map_err(StartError::store)?;
+    let observed = idempotency.clone();
     let mut router = Router::new()
         .route("/payments", post(payments::create).get(payments::list))
         .route("/payments/{id}", get(payments::show))
@@ -60,6 +63,14 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .route("/orders/{id}", get(orders::show))
         .route("/idempotency-keys", post(issue_key))
         .route("/healthz", get(|| async { "ok" }))
+        // A service lets only its own network see them.
+        .route(
+            "/metrics",
+            get(async move || {
+                observed.record_gauges();
+                ([(CONTENT_TYPE, METRICS_TYPE)], metrics.render())
+            }),
+        )
         .merge(demonstration::routes())
         .layer(idempotency.clone())
         .with_state(ledger);

@@ -1,6 +1,6 @@
 //! What the example applications `axum-payments` and `actix-payments` have in common, so that
 //! each shows only what belongs to its framework: the payments and orders themselves, how a
-//! request can be refused, the settings, the logs, and when to stop.
+//! request can be refused, the settings, the logs, the metrics, and when to stop.
 //!
 //! Nothing here knows of a web framework, and of idempotency only that a request's record can be
 //! written in a [`LedgerTransaction`]. It stands where an application has its database and its
@@ -12,6 +12,7 @@ mod book;
 mod database;
 mod demo;
 mod logs;
+mod metrics;
 mod open;
 mod page;
 mod refusal;
@@ -23,6 +24,7 @@ pub use crate::{
     book::{Book, Entry, Ledger, NewEntry, Status},
     demo::{Demo, Receipt},
     logs::log_to_stderr,
+    metrics::{METRICS_TYPE, Metrics},
     open::Store,
     page::{Asset, AssetResponse, PAGE},
     refusal::{ErrorBody, Refusal, caller},

@@ -1,9 +1,10 @@
 //! Whether a function can be a handler, and where its parts go.
 
-use proc_macro2::{Delimiter, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
-use syn::punctuated::Punctuated;
-use syn::{Attribute, FnArg, Ident, PatType, Safety, Signature, Token, Type};
+use syn::{
+    Attribute, FnArg, Ident, Pat, PatType, Safety, Signature, Token, Type, parse_quote_spanned,
+};
 
 use crate::args::RawArgs;
 use crate::errors::Errors;
@@ -11,10 +12,18 @@ use crate::handler::Handler;
 use crate::model::{AsyncFn, Params, Place};
 
 pub(super) fn check(handler: Handler, args: &RawArgs, errors: &mut Errors) -> Option<AsyncFn> {
+    let is_function = args.names("runtime");
     let place = place(&handler, args);
+    if is_function && place == Place::Sibling && !args.names("operation") {
+        let name = &handler.signature.ident;
+        let rule = "its path does not say of which type it is, so that another type's function \
+                    could share its keys; write `operation = \"…\"`";
+        let message = format!("`{name}` names `Self` and has no operation: {rule}");
+        errors.push(syn::Error::new(name.span(), message));
+    }
     let (outer_attrs, inner_attrs) = attributes(handler.attrs, place, errors);
-    qualifiers(&handler.signature, errors);
-    let params = params(&handler.signature.ident, handler.signature.inputs, errors);
+    qualifiers(&handler.signature, is_function, errors);
+    let params = params(&handler.signature, args, errors);
     Some(AsyncFn {
         outer_attrs,
         inner_attrs,
@@ -30,8 +39,13 @@ pub(super) fn check(handler: Handler, args: &RawArgs, errors: &mut Errors) -> Op
     })
 }
 
-fn qualifiers(signature: &Signature, errors: &mut Errors) {
+fn qualifiers(signature: &Signature, is_function: bool, errors: &mut Errors) {
     let name = &signature.ident;
+    let caller = if is_function {
+        "what stands in its place"
+    } else {
+        "the framework"
+    };
     // No function can be both.
     if let Some(token) = &signature.constness {
         let message = format!("`{name}` must not be `const`; write `async fn {name}`");
@@ -41,13 +55,13 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
         errors.push(syn::Error::new(signature.fn_token.span, message));
     }
     if let Safety::Unsafe(token) = &signature.safety {
-        let rule = "the framework calls it from safe code; move `unsafe` into its body";
-        let message = format!("`{name}` must not be `unsafe`: {rule}");
+        let rule = "calls it from safe code; move `unsafe` into its body";
+        let message = format!("`{name}` must not be `unsafe`: {caller} {rule}");
         errors.push(syn::Error::new(token.span, message));
     }
     if let Some(abi) = &signature.abi {
-        let rule = "the framework calls it as a Rust function; remove the word";
-        let message = format!("`{name}` must not be `extern`: {rule}");
+        let rule = "calls it as a Rust function; remove the word";
+        let message = format!("`{name}` must not be `extern`: {caller} {rule}");
         errors.push(syn::Error::new(abi.extern_token.span, message));
     }
     if let Some(variadic) = &signature.variadic {
@@ -57,17 +71,26 @@ fn qualifiers(signature: &Signature, errors: &mut Errors) {
     }
 }
 
-fn params(
-    name: &Ident,
-    inputs: Punctuated<FnArg, Token![,]>,
-    errors: &mut Errors,
-) -> Option<Params> {
+fn params(signature: &Signature, args: &RawArgs, errors: &mut Errors) -> Option<Params> {
+    let is_function = args.names("runtime");
+    let name = &signature.ident;
+    let (no_self, no_borrow) = if is_function {
+        (
+            "its body is moved into a function within; take what it needs as a parameter",
+            "it runs to its end even if nobody waits for it any more, and owns what it uses; take \
+             a value, such as `String` for `&str`, or an `Arc`",
+        )
+    } else {
+        (
+            "the framework has no value to call it on; extract what it needs",
+            "the framework hands them over; take a value, such as `String` for `&str`",
+        )
+    };
     let mut typed: Vec<PatType> = Vec::new();
-    for input in inputs {
+    for input in signature.inputs.clone() {
         match input {
             FnArg::Receiver(receiver) => {
-                let rule = "the framework has no value to call it on; extract what it needs";
-                let message = format!("`{name}` must not take `self`: {rule}");
+                let message = format!("`{name}` must not take `self`: {no_self}");
                 errors.push(syn::Error::new(receiver.self_token.span, message));
             }
             FnArg::Typed(param) => {
@@ -76,15 +99,19 @@ fn params(
                                    function, and write one function for each case";
                     errors.push(syn::Error::new_spanned(cfg, message));
                 }
-                if let Some(and) = borrows(&param.ty) {
-                    let rule = "the framework hands them over; take a value, such as `String` for \
-                                `&str`";
-                    let message = format!("`{name}` must not borrow its parameters: {rule}");
-                    errors.push(syn::Error::new(and.span, message));
+                let borrow = borrows(&param.ty).map(|and| and.span);
+                let borrow = borrow.or_else(|| lifetime(&param.ty).filter(|_| is_function));
+                if let Some(place) = borrow {
+                    let message = format!("`{name}` must not borrow its parameters: {no_borrow}");
+                    errors.push(syn::Error::new(place, message));
                 }
                 typed.push(param);
             }
         }
+    }
+    if is_function {
+        allow_unused(&mut typed, args);
+        return Some(Params::of_function(typed));
     }
     if let Some(first) = typed.get(Params::MAX) {
         let (count, max) = (typed.len(), Params::MAX);
@@ -103,6 +130,39 @@ fn borrows(ty: &Type) -> Option<Token![&]> {
             _ => Some(reference.and_token),
         },
         _ => None,
+    }
+}
+
+/// A lifetime within a type that is not `'static`, nor one of a `for<'a>`.
+fn lifetime(ty: &Type) -> Option<Span> {
+    let mut tokens = ty.to_token_stream().into_iter().peekable();
+    let mut found = None;
+    while let Some(token) = tokens.next() {
+        match (token, tokens.peek()) {
+            (TokenTree::Ident(word), _) if word == "for" => return None,
+            (TokenTree::Punct(quote), Some(TokenTree::Ident(name)))
+                if quote.as_char() == '\'' && name != "static" =>
+            {
+                found = found.or(Some(name.span()));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// Marks the parameters that the attribute's expressions name, because they need no other use.
+fn allow_unused(params: &mut [PatType], args: &RawArgs) {
+    let expressions = [&args.scope, &args.key, &args.fingerprint, &args.runtime];
+    for param in params {
+        if let Pat::Ident(pattern) = &*param.pat
+            && expressions
+                .iter()
+                .any(|expression| mentions(expression.to_token_stream(), &pattern.ident))
+        {
+            let allow = parse_quote_spanned!(Span::mixed_site()=> #[allow(unused_variables)]);
+            param.attrs.push(allow);
+        }
     }
 }
 
@@ -139,7 +199,7 @@ fn attributes(
 
 /// A nested function cannot see the `Self` of the `impl` block around it.
 fn place(handler: &Handler, args: &RawArgs) -> Place {
-    let expressions = [&args.scope, &args.key, &args.fingerprint];
+    let expressions = [&args.scope, &args.key, &args.fingerprint, &args.runtime];
     let uses_self = mentions_self(handler.signature.to_token_stream())
         || body_mentions_self(handler.body.stream())
         || expressions
@@ -153,9 +213,16 @@ fn place(handler: &Handler, args: &RawArgs) -> Place {
 }
 
 fn mentions_self(tokens: TokenStream) -> bool {
+    mentions(tokens, "Self")
+}
+
+fn mentions<T: ?Sized>(tokens: TokenStream, word: &T) -> bool
+where
+    Ident: PartialEq<T>,
+{
     tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == "Self",
-        TokenTree::Group(group) => mentions_self(group.stream()),
+        TokenTree::Ident(ident) => ident == *word,
+        TokenTree::Group(group) => mentions(group.stream(), word),
         TokenTree::Punct(_) | TokenTree::Literal(_) => false,
     })
 }

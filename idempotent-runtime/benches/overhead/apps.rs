@@ -8,8 +8,10 @@ use std::{
 use idempotent_runtime::{Idempotency, MemoryStore, Store, idempotent};
 use serde::{Deserialize, Serialize};
 
+use crate::floor;
+
 #[derive(Deserialize, Serialize)]
-struct Payment {
+pub(crate) struct Payment {
     user: String,
     amount: i64,
     currency: String,
@@ -33,16 +35,26 @@ pub(crate) enum Path {
     Replay,
     /// No key, to a handler whose key is optional.
     NoKey,
+    /// The floor of no key: the handler without the attribute in a router with a layer that does
+    /// nothing. In actix-web, which needs no layer, with app data.
+    FloorNoKey,
+    /// The floor of a first execution.
+    FloorFirst,
+    /// The floor of a replay.
+    FloorReplay,
 }
 
 impl Path {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Bare,
         Self::BareKeyed,
         Self::Installed,
         Self::First,
         Self::Replay,
         Self::NoKey,
+        Self::FloorNoKey,
+        Self::FloorFirst,
+        Self::FloorReplay,
     ];
 
     pub(crate) fn name(self) -> &'static str {
@@ -53,6 +65,9 @@ impl Path {
             Self::First => "first",
             Self::Replay => "replay",
             Self::NoKey => "no key",
+            Self::FloorNoKey => "no key, floor",
+            Self::FloorFirst => "first, floor",
+            Self::FloorReplay => "replay, floor",
         }
     }
 }
@@ -105,6 +120,11 @@ impl App {
         // As `axum::serve` does, so that nothing is put together for each request.
         let bare: Router = Router::new().route("/payments", post(bare)).with_state(());
         let installed = bare.clone().layer(idempotency.clone());
+        let layered = bare.clone().layer(tower_layer::Identity::new());
+        let floor: Router = Router::new()
+            .route("/payments", post(floor::axum::handler))
+            .layer(tower_layer::Identity::new())
+            .with_state(floor::axum::Records::default());
         let protected: Router = Router::new()
             .route("/payments", post(protected))
             .layer(idempotency)
@@ -113,6 +133,8 @@ impl App {
             let app = match path {
                 Path::Bare | Path::BareKeyed => &bare,
                 Path::Installed => &installed,
+                Path::FloorNoKey => &layered,
+                Path::FloorFirst | Path::FloorReplay => &floor,
                 Path::First | Path::Replay | Path::NoKey => &protected,
             };
             runtime.block_on(async {
@@ -153,7 +175,8 @@ impl App {
 
         let idempotency = Idempotency::builder(store).build();
         let app = Self::new("actix", |_, _, _| {});
-        let (bare, installed, protected) = app.runtime.block_on(async {
+        let records = web::Data::new(floor::actix::Records::default());
+        let (bare, installed, protected, floor) = app.runtime.block_on(async {
             let without = actix_web::App::new().route("/payments", web::post().to(bare));
             let installed = actix_web::App::new()
                 .app_data(idempotency.clone())
@@ -161,10 +184,14 @@ impl App {
             let protected = actix_web::App::new()
                 .app_data(idempotency)
                 .route("/payments", web::post().to(protected));
+            let floor = actix_web::App::new()
+                .app_data(records)
+                .route("/payments", web::post().to(floor::actix::handler));
             (
                 init_service(without).await,
                 init_service(installed).await,
                 init_service(protected).await,
+                init_service(floor).await,
             )
         });
         let send = move |runtime: &tokio::runtime::Runtime, path, requests| {
@@ -180,7 +207,8 @@ impl App {
                     let request = request.to_request();
                     let response: ServiceResponse = match path {
                         Path::Bare | Path::BareKeyed => bare.call(request).await,
-                        Path::Installed => installed.call(request).await,
+                        Path::Installed | Path::FloorNoKey => installed.call(request).await,
+                        Path::FloorFirst | Path::FloorReplay => floor.call(request).await,
                         Path::First | Path::Replay | Path::NoKey => protected.call(request).await,
                     }
                     .expect("a response");
@@ -215,9 +243,9 @@ impl App {
 fn key(path: Path) -> Option<String> {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let number = match path {
-        Path::First | Path::BareKeyed => NEXT.fetch_add(1, Ordering::Relaxed),
-        Path::Replay => 0,
-        Path::Bare | Path::Installed | Path::NoKey => return None,
+        Path::First | Path::FloorFirst | Path::BareKeyed => NEXT.fetch_add(1, Ordering::Relaxed),
+        Path::Replay | Path::FloorReplay => 0,
+        Path::Bare | Path::Installed | Path::NoKey | Path::FloorNoKey => return None,
     };
     Some(format!("{number:08x}-0000-4000-8000-000000000000"))
 }

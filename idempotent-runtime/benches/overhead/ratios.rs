@@ -1,7 +1,7 @@
-//! Ratios to the bare handler, of medians over interleaved rounds: each to the bare handler that
-//! gets the same request, with a key or without.
+//! Ratios to the bare handler that gets the same request, with a key or without: medians of the
+//! ratios within each round. A round is over before the machine's pace changes much.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use idempotent_runtime::{
     Claim, Fingerprint, Key, MemoryStore, OwnerToken, RecordId, Scope, Store, StoredResponse,
@@ -12,17 +12,15 @@ use crate::{
     moka_store::MokaStore,
 };
 
-const ROUNDS: usize = 25;
-const REQUESTS: u64 = 2_000;
+const ROUNDS: usize = 300;
+const REQUESTS: u64 = 200;
 
 pub(crate) fn print() {
     println!(
         "\nRatios to the bare handler: medians of {ROUNDS} interleaved rounds of {REQUESTS} requests\n"
     );
-    println!(
-        "| store | live keys | app | bare | installed | no key | bare, with a key | first | replay |"
-    );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("| store | live keys | app | path | time | ÷ bare | floor ÷ bare | ÷ floor |");
+    println!("|---|---|---|---|---|---|---|---|");
     for live in [0, 10_000, 1_000_000] {
         let before = resident_bytes();
         let store = memory(live);
@@ -53,38 +51,59 @@ pub(crate) fn print() {
 
 fn print_rows(store: &str, live: u64, apps: &[App]) {
     for app in apps {
-        let [bare, keyed, installed, first, replay, no_key] = measure(app);
-        let ratio = |path: Duration, bare: Duration| path.as_secs_f64() / bare.as_secs_f64();
-        println!(
-            "| {store} | {live} | {} | {:.2} µs | {:.3} | {:.3} | {:.2} µs | {:.2} | {:.2} |",
-            app.name(),
-            bare.as_secs_f64() * 1e6,
-            ratio(installed, bare),
-            ratio(no_key, bare),
-            keyed.as_secs_f64() * 1e6,
-            ratio(first, keyed),
-            ratio(replay, keyed),
-        );
+        let rounds = measure(app);
+        let ratio = |path: Path, other: Path| {
+            median(
+                rounds
+                    .iter()
+                    .map(|times| time(times, path) / time(times, other)),
+            )
+        };
+        for (path, bare, floor) in [
+            (Path::NoKey, Path::Bare, Path::FloorNoKey),
+            (Path::First, Path::BareKeyed, Path::FloorFirst),
+            (Path::Replay, Path::BareKeyed, Path::FloorReplay),
+        ] {
+            println!(
+                "| {store} | {live} | {} | {} | {:.2} µs | {:.2} | {:.2} | {:.2} |",
+                app.name(),
+                path.name(),
+                median(rounds.iter().map(|times| time(times, path))) * 1e6,
+                ratio(path, bare),
+                ratio(floor, bare),
+                ratio(path, floor),
+            );
+        }
     }
 }
 
-/// The median time of one request, for each path.
-fn measure(app: &App) -> [Duration; 6] {
-    let mut rounds: [Vec<Duration>; 6] = Default::default();
+/// The seconds that one request takes, for each path.
+type Times = [f64; Path::ALL.len()];
+
+fn time(times: &Times, path: Path) -> f64 {
+    let index = Path::ALL.iter().position(|other| *other == path);
+    times[index.expect("every path is measured")]
+}
+
+fn measure(app: &App) -> Vec<Times> {
     for path in Path::ALL {
-        app.send(path, REQUESTS);
+        app.send(path, 10 * REQUESTS);
     }
-    for _ in 0..ROUNDS {
-        for (path, times) in Path::ALL.into_iter().zip(&mut rounds) {
+    let round = |_| {
+        Path::ALL.map(|path| {
             let started = Instant::now();
             app.send(path, REQUESTS);
-            times.push(started.elapsed() / u32::try_from(REQUESTS).expect("a small number"));
-        }
-    }
-    rounds.map(|mut times| {
-        times.sort_unstable();
-        times[times.len() / 2]
-    })
+            let requests = u32::try_from(REQUESTS).expect("a small number");
+            started.elapsed().as_secs_f64() / f64::from(requests)
+        })
+    };
+    (0..ROUNDS).map(round).collect()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 /// A store with so many records of a 200-byte response that outlive the measurement.

@@ -59,6 +59,13 @@ impl Fingerprint {
         Self(tuple.finish())
     }
 
+    /// The fingerprint of a call of a function, with the value that its caller says must be the
+    /// same. No request has it: none is without a method.
+    #[must_use]
+    pub fn of_call(payload: Option<&Value>) -> Self {
+        Self::of_value("", "", payload.unwrap_or(&Value::Null))
+    }
+
     /// A fingerprint that was made before, as a store kept it.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -14,3 +14,4 @@ pub mod protocol;
 pub(crate) mod record;
 pub(crate) mod response;
 pub(crate) mod scope;
+pub(crate) mod value;

@@ -30,6 +30,27 @@ pub struct Policy {
     pub max_response: u64,
 }
 
+/// The policy of one call: an attribute's, or one that was made for the call.
+#[cfg(feature = "functions")]
+pub(crate) enum AppliedPolicy {
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    Attribute(&'static Policy),
+    Call(Box<Policy>),
+}
+
+#[cfg(feature = "functions")]
+impl std::ops::Deref for AppliedPolicy {
+    type Target = Policy;
+
+    fn deref(&self) -> &Policy {
+        match self {
+            #[cfg(any(feature = "axum", feature = "actix"))]
+            Self::Attribute(policy) => policy,
+            Self::Call(policy) => policy,
+        }
+    }
+}
+
 /// Where the scope of a key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(clippy::exhaustive_enums)]

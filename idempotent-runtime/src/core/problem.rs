@@ -1,6 +1,6 @@
 //! The answers that are ours and not the handler's, as problem documents (RFC 9457).
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -66,6 +66,8 @@ pub enum Problem {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RenderedProblem {
+    /// What it says.
+    pub problem: Problem,
     /// The status code.
     pub status: u16,
     /// The headers, in lower case.
@@ -166,9 +168,11 @@ impl Problem {
             headers.push(("location", location.clone()));
         }
         if let Some(address) = &settings.documentation {
+            let address = uri(address);
             headers.push(("link", format!("<{address}>; rel=\"describedby\"").into()));
         }
         RenderedProblem {
+            problem: self.clone(),
             status,
             headers,
             // Strings and numbers always serialise.
@@ -256,6 +260,21 @@ impl Problem {
     }
 }
 
+/// The address with everything escaped that would end a link's target, or a header: what is no
+/// character of a URI (RFC 3986 §2).
+fn uri(address: &str) -> String {
+    let mut uri = String::with_capacity(address.len());
+    for byte in address.bytes() {
+        if byte.is_ascii_graphic() && !b"<>\"\\^`{|}".contains(&byte) {
+            uri.push(byte.into());
+        } else {
+            // Nothing written to a string fails.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,6 +312,18 @@ mod tests {
             document(&Problem::KeyMissing, &settings)["type"],
             "https://api.example/problems/key-missing"
         );
+    }
+
+    #[test]
+    fn a_documentation_address_is_one_target_whatever_is_in_it() {
+        let settings = ProblemSettings {
+            documentation: Some("/\u{fc}ber>; rel=\"next\",\r\n</x".to_owned()),
+            ..ProblemSettings::default()
+        };
+        let rendered = Problem::KeyMissing.render(&settings);
+        let link = b"</%C3%BCber%3E;%20rel=%22next%22,%0D%0A%3C/x>; rel=\"describedby\"";
+        let link = ("link", Bytes::from_static(link));
+        assert!(rendered.headers.contains(&link));
     }
 
     #[test]

@@ -30,23 +30,34 @@ impl StoredResponse {
     /// left out; the others stay in their order, repeated ones repeated.
     #[must_use]
     pub fn new(status: u16, headers: &[(&str, &[u8])], body: &[u8]) -> Self {
-        let connection: Vec<&[u8]> = headers
-            .iter()
+        Self::of(status, || headers.iter().copied(), body)
+    }
+
+    /// [`new`](Self::new), of headers that need not be gathered.
+    pub(crate) fn of<'a, I>(status: u16, headers: impl Fn() -> I, body: &[u8]) -> Self
+    where
+        I: Iterator<Item = (&'a str, &'a [u8])>,
+    {
+        let connection: Vec<&[u8]> = headers()
             .filter(|(name, _)| name.eq_ignore_ascii_case("connection"))
-            .map(|(_, value)| *value)
+            .map(|(_, value)| value)
             .collect();
-        let kept = headers
-            .iter()
-            .filter(|(name, _)| is_kept(name) && !is_named(name, &connection));
+        let kept = || headers().filter(|(name, _)| is_kept(name) && !is_named(name, &connection));
         Self::encode(FULL, status, kept, body)
     }
 
     /// Records that there was a response, with its status and `Location`, but no body.
     #[must_use]
     pub fn tombstone(status: u16, headers: &[(&str, &[u8])]) -> Self {
-        let location = headers
-            .iter()
-            .filter(|(name, _)| name.eq_ignore_ascii_case("location"));
+        Self::tombstone_of(status, || headers.iter().copied())
+    }
+
+    /// [`tombstone`](Self::tombstone), of headers that need not be gathered.
+    pub(crate) fn tombstone_of<'a, I>(status: u16, headers: impl Fn() -> I) -> Self
+    where
+        I: Iterator<Item = (&'a str, &'a [u8])>,
+    {
+        let location = || headers().filter(|(name, _)| name.eq_ignore_ascii_case("location"));
         Self::encode(TOMBSTONE, status, location, &[])
     }
 
@@ -55,7 +66,7 @@ impl StoredResponse {
     /// can be kept, and is never sent to a client.
     #[must_use]
     pub fn sealed(payload: &[u8]) -> Self {
-        Self::encode(SEALED, 500, [].iter(), payload)
+        Self::encode(SEALED, 500, std::iter::empty, payload)
     }
 
     /// The same response with this header, and no other of its name.
@@ -70,7 +81,12 @@ impl StoredResponse {
             .map(|(name, value)| (*name, &value[..]))
             .chain([(name, value)])
             .collect();
-        Self::encode(self.encoded[1], self.status(), headers.iter(), &self.body())
+        Self::encode(
+            self.encoded[1],
+            self.status(),
+            || headers.iter().copied(),
+            &self.body(),
+        )
     }
 
     /// Reads what [`as_bytes`](Self::as_bytes) gave. There is no checksum in it: a store whose
@@ -147,12 +163,10 @@ impl StoredResponse {
         &self.encoded
     }
 
-    fn encode<'a>(
-        kind: u8,
-        status: u16,
-        headers: impl Iterator<Item = &'a (&'a str, &'a [u8])> + Clone,
-        body: &[u8],
-    ) -> Self {
+    fn encode<'a, I>(kind: u8, status: u16, headers: impl Fn() -> I, body: &[u8]) -> Self
+    where
+        I: Iterator<Item = (&'a str, &'a [u8])>,
+    {
         // No HTTP library accepts a name of 64 KiB or a value of 4 GiB.
         let lengths = |name: &str, value: &[u8]| {
             Some((
@@ -160,11 +174,12 @@ impl StoredResponse {
                 u32::try_from(value.len()).ok()?,
             ))
         };
-        let headers = headers.filter_map(|&(name, value)| {
-            lengths(name, value).map(|lengths| (lengths, name, value))
-        });
-        let headers_len: usize = headers
-            .clone()
+        let headers = || {
+            headers().filter_map(|(name, value)| {
+                lengths(name, value).map(|lengths| (lengths, name, value))
+            })
+        };
+        let headers_len: usize = headers()
             .map(|(_, name, value)| 2 + name.len() + 4 + value.len())
             .sum();
         // Exactly as large as needed: a record may live long, and is accounted by its length.
@@ -173,7 +188,7 @@ impl StoredResponse {
         encoded.put_u8(kind);
         encoded.put_u16_le(status);
         encoded.put_u32_le(u32::try_from(headers_len).unwrap_or(u32::MAX));
-        for ((name_len, value_len), name, value) in headers {
+        for ((name_len, value_len), name, value) in headers() {
             encoded.put_u16_le(name_len);
             encoded.put_slice(name.as_bytes());
             encoded.put_u32_le(value_len);

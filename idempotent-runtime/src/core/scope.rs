@@ -41,6 +41,12 @@ impl Scope {
         }
     }
 
+    /// Whose key it is; `None` where it is everybody's.
+    #[cfg(feature = "functions")]
+    pub(crate) fn value(&self) -> Option<&str> {
+        (*self != Self::global()).then_some(&self.value)
+    }
+
     pub(crate) fn parts(&self) -> [&[u8]; 2] {
         [self.name.as_bytes(), self.value.as_bytes()]
     }

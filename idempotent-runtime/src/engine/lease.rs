@@ -74,13 +74,14 @@ pub(super) async fn still_held(guard: RunGuard) -> Begun {
                 error = &error as &dyn std::error::Error,
                 "a lease could not be renewed before its handler was to run",
             );
+            state.target.keep_failure(error);
             spawn(release_later(Arc::clone(inner), claim));
             Problem::StoreUnavailable
         }
     };
     guard.forget();
     let record = Some(claim.id.short_hash());
-    state.report(state.claimed().policy, record, refusal(&problem));
+    state.report(&state.claimed().policy, record, refusal(&problem));
     Begun::Answer(Answer::Refuse(state.render(&problem)))
 }
 
@@ -201,6 +202,8 @@ async fn renew(state: Arc<RunState>) {
                 soon
             }
             Err(_) => {
+                #[cfg(feature = "metrics")]
+                crate::metrics::renewal_timed_out();
                 tracing::warn!(
                     record = %claim.id.short_hash(),
                     "the store did not answer a renewal in time; it will be tried again",

@@ -16,7 +16,7 @@ use super::{
     release_later, spawn,
 };
 use crate::{
-    any_store::AnyStore,
+    any_store::{AnyStore, CompleteError},
     core::{
         protocol::{self, Conclusion, Decision, Ending, Found, May, PANIC_STATUS},
         record::Claim,
@@ -24,9 +24,9 @@ use crate::{
     },
     event::Outcome,
     execution::{Answered, Claimed, End, RunState},
+    recordable::{Recordable, sealed::Recording},
     runtime::Running,
     store::{ClaimAnswer, Completion, Fence, StoreError},
-    web::Recordable,
 };
 
 /// A claim that is held. Dropped without an outcome, it is abandoned.
@@ -114,7 +114,7 @@ fn run<R: Recordable>(
     async move {
         let state = Arc::clone(&guard.state);
         // In a block, so that the future has no room for what is over when the store is told.
-        let (response, verdict, recorded) = {
+        let (response, settle) = {
             let mut produce = pin!(produce(&state, handler));
             let produced = poll_fn(|context| {
                 // After a panic the future is dropped and never looked at again.
@@ -126,17 +126,9 @@ fn run<R: Recordable>(
                 Ok((response, verdict)) => (Ok(response), verdict),
                 Err(panic) => (Err(panic), after_panic(&state)),
             };
-            let recorded = match &verdict {
-                Verdict::Record(response, _) if state.is_in_doubt() => Some(response.clone()),
-                _ => None,
-            };
-            (response, verdict, recorded)
+            (response, settle(guard, verdict))
         };
-        let mut other = settle(guard, verdict).await;
-        if other.is_none() && recorded.is_some() {
-            other = Box::pin(committed(&state, recorded)).await;
-        }
-        match (response, other) {
+        match (response, settle.await) {
             (Err(panic), _) => resume_unwind(panic),
             (Ok(response), None) => Ok(response),
             (Ok(_), Some(found)) => Err(answer(&state, found)),
@@ -204,38 +196,70 @@ fn answer(state: &RunState, found: Found) -> Answer {
 }
 
 /// The handler, and what is to be recorded of its response.
+///
+/// A response is handed from function to function and is no variable here: the future would have
+/// room for it.
 async fn produce<R: Recordable>(
     state: &RunState,
     handler: Pin<&mut impl Future<Output = R>>,
 ) -> (R, Verdict) {
-    let response = handler.await;
+    if let Some(observation) = state.observation() {
+        observation.handler_starts();
+    }
+    let reading = match judge(state, handler.await) {
+        Judged::Settled(response, verdict) => return (response, verdict),
+        Judged::Reading(reading) => reading,
+    };
+    let (response, stored) = reading.await;
+    (response, Verdict::Record(stored, Outcome::Executed))
+}
+
+/// What a handler's response has come to.
+enum Judged<R, F> {
+    Settled(R, Verdict),
+    /// It is to be recorded, and its body is still to come.
+    Reading(Pin<Box<F>>),
+}
+
+fn judge<R: Recordable>(
+    state: &RunState,
+    response: R,
+) -> Judged<R, impl Future<Output = (R, StoredResponse)>> {
+    if let Some(observation) = state.observation() {
+        observation.handler_ended();
+    }
     let released = match state.end() {
         End::Returned { released } => released,
         End::Committed(committed, answered) => {
             let response = state.dated_as(response, &committed);
-            return (response, Verdict::Committed(committed, Box::new(answered)));
+            let verdict = Verdict::Committed(committed, Box::new(answered));
+            return Judged::Settled(response, verdict);
         }
     };
-    let policy = state.claimed().policy;
+    let policy = &state.claimed().policy;
     let ending = Ending::Returned {
         status: response.status(),
         released,
     };
     match protocol::conclude(policy, ending) {
-        Conclusion::Release => (response, Verdict::Release),
-        Conclusion::Complete => {
-            let response = state.dated(response);
-            let (response, stored) = response.record(policy.max_response).await;
-            (response, Verdict::Record(stored, Outcome::Executed))
-        }
+        Conclusion::Release => Judged::Settled(response, Verdict::Release),
+        Conclusion::Complete => match state.dated(response).record(policy.max_response) {
+            Recording::Done(response, stored) => {
+                Judged::Settled(response, Verdict::Record(stored, Outcome::Executed))
+            }
+            Recording::Reading(reading) => Judged::Reading(reading),
+        },
     }
 }
 
 fn after_panic(state: &RunState) -> Verdict {
+    if let Some(observation) = state.observation() {
+        observation.handler_ended();
+    }
     if let End::Committed(committed, answered) = state.end() {
         return Verdict::Committed(committed, Box::new(answered));
     }
-    match protocol::conclude(state.claimed().policy, Ending::Panicked) {
+    match protocol::conclude(&state.claimed().policy, Ending::Panicked) {
         Conclusion::Release => Verdict::Release,
         Conclusion::Complete => {
             let response = StoredResponse::new(PANIC_STATUS, &[], b"");
@@ -244,7 +268,8 @@ fn after_panic(state: &RunState) -> Verdict {
     }
 }
 
-/// Tells the store of the outcome. Gives what was found when the claim had been lost.
+/// Tells the store of the outcome. Gives what was found when the claim had been lost, or when the
+/// handler's own transaction had recorded another outcome.
 #[expect(clippy::manual_async_fn)]
 fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<Found>> + Send {
     async move {
@@ -281,6 +306,7 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
             Verdict::Committed(response, answered) => match *answered {
                 Answered::Stored => {
                     guard.settled = true;
+                    guard.state.note_response(&response);
                     guard.report(Outcome::Executed);
                     return None;
                 }
@@ -302,20 +328,22 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
         };
         // From here on the effect is known to have happened: whatever fails, the key is not freed.
         guard.settled = true;
-        match guard.state.complete(&response).await {
+        let in_doubt = guard.state.is_in_doubt().then(|| {
+            let (state, recorded) = (Arc::clone(&guard.state), Some(response.clone()));
+            Box::pin(async move { committed(&state, recorded).await })
+        });
+        let size = guard.state.size_to_note(&response);
+        match guard.state.complete(response).await {
             Ok(Completion::Stored) => {
+                guard.state.note_size(size);
                 guard.report(outcome);
-                None
             }
             Ok(Completion::Fenced(found)) => {
                 guard.state.report_fenced();
-                Some(found)
+                return Some(found);
             }
-            Err(error @ StoreError::Unreadable(_)) => {
-                unreadable(&guard, &error);
-                None
-            }
-            Err(error) => {
+            Err(CompleteError::Unreadable(error)) => unreadable(&guard, &error),
+            Err(CompleteError::Failed(error, response)) => {
                 tracing::error!(
                     record = %guard.claim().id.short_hash(),
                     error = &error as &dyn std::error::Error,
@@ -326,13 +354,16 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
                     let renewal = renewal(&guard.state);
                     renewing(renewal, pin!(complete_later(guard, response, outcome))).await;
                 });
-                None
             }
+        }
+        match in_doubt {
+            None => None,
+            Some(committed) => committed.await,
         }
     }
 }
 
-/// Another record is in the outcome's place, and trying again will not make it readable.
+/// Another record is in the outcome's place.
 fn unreadable(guard: &RunGuard, error: &StoreError) {
     tracing::error!(
         record = %guard.claim().id.short_hash(),
@@ -344,18 +375,22 @@ fn unreadable(guard: &RunGuard, error: &StoreError) {
 
 /// Tries to record an outcome until the store takes it. Gives up when the record would have
 /// expired.
-async fn complete_later(guard: RunGuard, response: StoredResponse, outcome: Outcome) {
+async fn complete_later(guard: RunGuard, mut response: StoredResponse, outcome: Outcome) {
     let [mut pause, longest] = PAUSES;
     let claim = guard.claim();
+    let size = guard.state.size_to_note(&response);
     let deadline = Instant::now() + claim.ttl;
     while Instant::now() < deadline {
         sleep(pause).await;
         pause = (pause * 2).min(longest);
-        match guard.state.complete(&response).await {
-            Ok(Completion::Stored) => return guard.report(outcome),
+        match guard.state.complete(response).await {
+            Ok(Completion::Stored) => {
+                guard.state.note_size(size);
+                return guard.report(outcome);
+            }
             Ok(Completion::Fenced(_)) => return guard.state.report_fenced(),
-            Err(error @ StoreError::Unreadable(_)) => return unreadable(&guard, &error),
-            Err(_) => {}
+            Err(CompleteError::Unreadable(error)) => return unreadable(&guard, &error),
+            Err(CompleteError::Failed(_, given_back)) => response = given_back,
         }
     }
     tracing::error!(

@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc};
 use super::{Answered, CommitInError, Execution, RunState};
 use crate::{
     core::response::StoredResponse,
+    recordable::Recordable,
     store::{Completion, DatabaseTransaction, StoreError},
-    web::Recordable,
 };
 
 impl Execution {
@@ -84,11 +84,13 @@ impl Execution {
         let Some(transactional) = state.runtime.0.store.as_transactional() else {
             return Err(unsupported());
         };
-        let response = state.dated(response);
-        let (response, stored) = response.record(claimed.policy.max_response).await;
+        let recording = state.dated(response).record(claimed.policy.max_response);
+        let (response, stored) = recording.whole().await;
         let was_in_doubt = state.start_commit_in()?;
         let connection = transaction.connection();
         let completion = transactional.complete_in(connection, &claimed.claim, &stored);
+        #[cfg(feature = "metrics")]
+        let completion = crate::metrics::timed("complete_in", completion);
         let completion = completion.await.and_then(Completion::readable);
         if let Err(StoreError::Unsupported) = completion {
             // Nothing was sent.
@@ -146,6 +148,14 @@ impl<R> Uncommitted<R> {
             state.decide_commit_in(stored, Answered::Stored);
         }
         Ok(self.response)
+    }
+
+    /// The same, of another type.
+    pub(crate) fn map<S>(self, map: impl FnOnce(R) -> S) -> Uncommitted<S> {
+        Uncommitted {
+            response: map(self.response),
+            record: self.record,
+        }
     }
 }
 

@@ -9,27 +9,33 @@ use std::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, SystemTime},
 };
+
+use tracing::Span;
 
 pub use self::{
     commit_in::Uncommitted,
     error::{CommitError, CommitInError},
 };
+#[cfg(any(feature = "axum", feature = "actix"))]
+use crate::web::Form;
 use crate::{
-    any_store::StoreFuture,
+    any_store::{CompleteError, StoreFuture},
     core::{
         key::Key,
-        policy::Policy,
+        policy::{AppliedPolicy, Policy},
         problem::{Problem, RenderedProblem},
         protocol::Found,
         record::{Claim, ShortHash},
         response::StoredResponse,
     },
     event::Outcome,
+    expiry::{self, IDEMPOTENCY_EXPIRES},
+    observation::{Observation, Operation},
+    recordable::Recordable,
     runtime::Idempotency,
     store::Completion,
-    web::{Form, IDEMPOTENCY_EXPIRES, Recordable, Target},
+    target::Target,
 };
 
 /// The handler's own handle on its run: an extractor, for axum and for actix-web.
@@ -59,9 +65,12 @@ pub(crate) struct RunState {
     pub(crate) runtime: Idempotency,
     pub(crate) target: Target,
     /// In which form the client reads problems.
+    #[cfg(any(feature = "axum", feature = "actix"))]
     form: Form,
     /// Set when the claim is granted.
     claimed: OnceLock<Claimed>,
+    /// Set where somebody wants to know; in a box, because mostly nobody does.
+    observation: OnceLock<Box<Observation>>,
     progress: Mutex<Progress>,
     /// Whether the store is being told, or was told, of the outcome.
     ending: AtomicBool,
@@ -101,7 +110,7 @@ pub(crate) enum End {
 }
 
 pub(crate) struct Claimed {
-    pub(crate) policy: &'static Policy,
+    pub(crate) policy: AppliedPolicy,
     pub(crate) claim: Claim,
     pub(crate) key: Key,
 }
@@ -141,13 +150,13 @@ impl Execution {
         let Some((state, claimed)) = self.run() else {
             return Ok(response);
         };
-        let response = state.dated(response);
-        let (response, stored) = response.record(claimed.policy.max_response).await;
+        let recording = state.dated(response).record(claimed.policy.max_response);
+        let (response, stored) = recording.whole().await;
         state.start_commit(&stored)?;
-        let answered = match state.complete(&stored).await {
+        let answered = match state.complete(stored).await {
             Ok(Completion::Stored) => Answered::Stored,
             Ok(Completion::Fenced(found)) => Answered::Fenced(found),
-            Err(error) => {
+            Err(CompleteError::Unreadable(error) | CompleteError::Failed(error, _)) => {
                 tracing::warn!(
                     record = %claimed.claim.id.short_hash(),
                     error = &error as &dyn std::error::Error,
@@ -183,12 +192,14 @@ impl Execution {
 }
 
 impl RunState {
-    pub(crate) fn new(runtime: Idempotency, target: Target, form: Form) -> Self {
+    pub(crate) fn new(runtime: Idempotency, target: Target) -> Self {
         Self {
             runtime,
             target,
-            form,
+            #[cfg(any(feature = "axum", feature = "actix"))]
+            form: Form::default(),
             claimed: OnceLock::new(),
+            observation: OnceLock::new(),
             progress: Mutex::new(Progress::Running { released: false }),
             ending: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
@@ -197,15 +208,25 @@ impl RunState {
         }
     }
 
-    /// A problem as this client reads it.
+    /// The state of a request whose client reads problems in this form.
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub(crate) fn in_form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// A problem as this client reads it. A function's caller reads none.
     pub(crate) fn render(&self, problem: &Problem) -> RenderedProblem {
-        problem.render(&self.runtime.0.problems).in_form(self.form)
+        let rendered = problem.render(&self.runtime.0.problems);
+        #[cfg(any(feature = "axum", feature = "actix"))]
+        let rendered = rendered.in_form(self.form);
+        rendered
     }
 
     /// The response with the date at which its record, made now, expires; where that is told.
     pub(crate) fn dated<R: Recordable>(&self, mut response: R) -> R {
         if self.runtime.0.tells_expiry {
-            let date = expiry_date(self.claimed().claim.ttl);
+            let date = expiry::date(self.claimed().claim.ttl);
             response.set_expires(Some(date.as_bytes()));
         }
         response
@@ -220,6 +241,46 @@ impl RunState {
             response.set_expires(date.as_ref().map(|(_, date)| &date[..]));
         }
         response
+    }
+
+    /// Begins to observe the request, if somebody wants to know of it.
+    pub(crate) fn observe(&self, policy: &Policy) {
+        let inner = &self.runtime.0;
+        if inner.is_observed() {
+            let operation = Operation::new(policy, Some(&self.target));
+            let observation = Observation::new(operation, inner.is_measured());
+            // A request is driven once.
+            let _ = self.observation.set(Box::new(observation));
+        }
+    }
+
+    pub(crate) fn observation(&self) -> Option<&Observation> {
+        self.observation.get().map(|observation| &**observation)
+    }
+
+    /// The span of all that happens to the request, where it has one.
+    pub(crate) fn span(&self) -> Option<&Span> {
+        self.observation().map(Observation::span)
+    }
+
+    /// Takes note of a response that is recorded, or sent again.
+    pub(crate) fn note_response(&self, response: &StoredResponse) {
+        self.note_size(self.size_to_note(response));
+    }
+
+    /// How large the response is, where somebody wants to know: to be asked before it is given away.
+    pub(crate) fn size_to_note(&self, response: &StoredResponse) -> Option<u64> {
+        self.observation()?;
+        (!response.is_tombstone()).then(|| response.body().len() as u64)
+    }
+
+    /// Takes note of the size of a response that is recorded, or sent again.
+    pub(crate) fn note_size(&self, size: Option<u64>) {
+        if let Some(observation) = self.observation()
+            && size.is_some()
+        {
+            observation.measure(|measures| measures.response_bytes = size);
+        }
     }
 
     /// Takes note of the claim. Called once, when it is granted.
@@ -352,7 +413,10 @@ impl RunState {
         self.ending.load(Ordering::Acquire)
     }
 
-    pub(crate) fn complete(&self, response: &StoredResponse) -> StoreFuture<Completion> {
+    pub(crate) fn complete(
+        &self,
+        response: StoredResponse,
+    ) -> StoreFuture<Completion, CompleteError> {
         let store = &self.runtime.0.store;
         store.complete(&self.claimed().claim, response)
     }
@@ -366,16 +430,10 @@ impl RunState {
     }
 
     pub(crate) fn report(&self, policy: &Policy, record: Option<ShortHash>, outcome: Outcome) {
-        let operation = self.target.operation(policy);
-        self.runtime.0.report(&operation, record, outcome);
+        let operation = Operation::new(policy, Some(&self.target));
+        let inner = &self.runtime.0;
+        inner.report(operation, record, outcome, self.observation());
     }
-}
-
-/// When a record expires that is made now and lives for so long.
-pub(crate) fn expiry_date(ttl: Duration) -> String {
-    // No ttl is so long that the year has five digits, which no date of HTTP can have.
-    const LONGEST: Duration = Duration::from_hours(366 * 24);
-    httpdate::fmt_http_date(SystemTime::now() + ttl.min(LONGEST))
 }
 
 impl fmt::Debug for Execution {

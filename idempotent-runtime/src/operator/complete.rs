@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    any_store::CompleteError,
     core::{
         key::Key,
         policy::OnLost,
@@ -12,6 +13,7 @@ use crate::{
         scope::Scope,
     },
     event::Outcome,
+    observation::Operation,
     operator::{OperatorError, told},
     runtime::{Idempotency, Inner},
     store::{ClaimAnswer, Completion, RecordState},
@@ -92,8 +94,8 @@ impl Idempotency {
         );
         outcome?;
         let record = Some(id.short_hash());
-        self.0
-            .report(&[operation], record, Outcome::CompletedByHand);
+        let (operation, outcome) = (Operation::ActedOn(operation), Outcome::CompletedByHand);
+        self.0.report(operation, record, outcome, None);
         Ok(())
     }
 
@@ -124,7 +126,7 @@ impl Idempotency {
             claim,
             is_settled: false,
         };
-        let response = &self.0.dated(response.clone(), claim.ttl);
+        let response = self.0.dated(response.clone(), claim.ttl);
         match self.0.store.claim(&claim).await? {
             ClaimAnswer::Claimed => {}
             ClaimAnswer::Found(found) => {
@@ -132,7 +134,10 @@ impl Idempotency {
                 return Err(in_the_way(&found));
             }
         }
-        let completion = self.0.store.complete(&claim, response).await?;
+        let completion = self.0.store.complete(&claim, response).await;
+        let completion = completion.map_err(
+            |(CompleteError::Unreadable(error) | CompleteError::Failed(error, _))| error,
+        )?;
         taking.is_settled = true;
         match completion {
             Completion::Stored => Ok(()),

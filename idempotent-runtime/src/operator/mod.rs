@@ -1,6 +1,7 @@
 //! What an operator does: look a record up, forget it, complete it by hand, list claims, switch
 //! protection off.
 
+#[cfg(any(feature = "axum", feature = "actix"))]
 pub(crate) mod admin;
 mod complete;
 mod error;
@@ -13,6 +14,7 @@ pub(crate) use self::switch::Switch;
 use crate::{
     core::{key::Key, record::RecordId, scope::Scope},
     event::Outcome,
+    observation::Operation,
     runtime::Idempotency,
     store::{Cursor, Forget, Forgotten, Inspect, Inspection, Listing, Page, Which},
 };
@@ -205,7 +207,8 @@ impl Idempotency {
         );
         outcome?;
         let record = Some(id.short_hash());
-        self.0.report(&[operation], record, Outcome::Forgotten);
+        let operation = Operation::ActedOn(operation);
+        self.0.report(operation, record, Outcome::Forgotten, None);
         Ok(())
     }
 

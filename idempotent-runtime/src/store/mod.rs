@@ -93,6 +93,24 @@ pub trait Store: Send + Sync + 'static {
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         None
     }
+
+    /// What the store takes of this process's memory, for the gauges of the feature `metrics`.
+    /// A store that wraps another one adds its own to the other's answer.
+    fn memory_usage(&self) -> MemoryUsage {
+        MemoryUsage::default()
+    }
+}
+
+/// What a store takes of this process's memory; see [`Store::memory_usage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryUsage {
+    /// Bytes of claims and records, reserved ones included, where the store keeps them here.
+    pub bytes: Option<u64>,
+    /// How many claims and records there are, where the store keeps them here.
+    pub entries: Option<u64>,
+    /// Bytes of copies of records that are kept elsewhere.
+    pub near_cache_bytes: Option<u64>,
 }
 
 /// A store that tells when a running claim may have ended.
@@ -113,7 +131,7 @@ pub enum ClaimAnswer {
     Found(Found),
 }
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 impl ClaimAnswer {
     /// The answer, unless it is one that nobody can read.
     pub(crate) fn readable(self) -> Result<Self, StoreError> {
@@ -124,7 +142,7 @@ impl ClaimAnswer {
     }
 }
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 impl Completion {
     /// The answer, unless it is one that nobody can read.
     pub(crate) fn readable(self) -> Result<Self, StoreError> {
@@ -135,7 +153,7 @@ impl Completion {
     }
 }
 
-#[cfg(any(feature = "axum", feature = "actix"))]
+#[cfg(feature = "functions")]
 fn found_readable(found: Found) -> Result<Found, StoreError> {
     match found {
         Found::Done { response, .. } if response.is_sealed() => Err(StoreError::unreadable(

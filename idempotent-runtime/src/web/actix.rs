@@ -4,7 +4,7 @@ mod admin;
 
 use std::{
     cell::RefCell,
-    future::poll_fn,
+    future::{Future, poll_fn},
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
     rc::Rc,
@@ -26,11 +26,11 @@ use actix_web::{
 };
 use bytes::{Bytes, BytesMut};
 use send_wrapper::SendWrapper;
+use tracing::Instrument;
 
 use super::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED,
-    RequestHead, Sole, Start, Target, begin, body_too_large, inspect, respond::Reply,
-    sealed::Recordable, start,
+    RequestHead, Sole, Start, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{
@@ -38,7 +38,9 @@ use crate::{
     },
     engine::{Answer, Begun, Detachable, execute},
     execution::{CommitError, CommitInError, Execution},
-    runtime::Idempotency,
+    recordable::sealed::{Recordable, Recording},
+    runtime::{Detached, Idempotency},
+    target::Target,
 };
 
 pub use self::admin::admin_scope;
@@ -196,6 +198,7 @@ where
         Start::Refused(refusal) => problem(refusal),
         Start::Keyed(keyed) => {
             let state = keyed.state.clone();
+            state.observe(policy);
             let protected = async move {
                 let guard = match begin(keyed, policy).await {
                     Begun::Run(guard) => guard,
@@ -231,13 +234,15 @@ fn finish(answer: Result<HttpResponse, Answer>) -> HttpResponse {
 
 /// Lets a run go on in this thread. Outside of actix's own threads there is no place to do so,
 /// and the run ends without an outcome.
-fn detach<F: Future + 'static>(run: Pin<Box<F>>) {
+fn detach<F: Future + 'static>(run: Pin<Box<F>>, detached: Detached) {
     // `spawn_local` panics where there is no local set. The run, which is dropped then, reports
     // that it was abandoned.
     let _ = catch_unwind(AssertUnwindSafe(|| {
-        tokio::task::spawn_local(async move {
+        let run = async move {
+            let _detached = detached;
             run.await;
-        });
+        };
+        tokio::task::spawn_local(run.in_current_span());
     }));
 }
 
@@ -268,7 +273,7 @@ pub(crate) fn problem(rendered: RenderedProblem) -> HttpResponse {
     let status = StatusCode::from_u16(rendered.status).unwrap_or_default();
     let mut response = HttpResponse::new(status).set_body(BoxBody::new(rendered.body));
     for (name, value) in rendered.headers {
-        // Only a documentation address that is no header value fails, and is left out.
+        // None fails: what is not made here was a header's value before it was recorded.
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             response
                 .headers_mut()
@@ -311,63 +316,74 @@ impl Recordable for HttpResponse {
         }
     }
 
-    async fn record(self, max_response: u64) -> (Self, StoredResponse) {
-        let (response, body) = self.into_parts();
-        let status = response.status().as_u16();
-        let headers: Vec<(&str, &[u8])> = response
-            .headers()
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_bytes()))
-            .collect();
-        let content_type = content_type(response.headers());
-        let at_least = match body.size() {
+    fn record(
+        self,
+        max_response: u64,
+    ) -> Recording<Self, impl Future<Output = (Self, StoredResponse)>> {
+        let at_least = match self.body().size() {
             BodySize::None | BodySize::Stream => 0,
             BodySize::Sized(size) => size,
         };
-        if !can_keep(content_type, at_least, max_response) {
-            let stored = StoredResponse::tombstone(status, &headers);
-            return (response.set_body(body), stored);
+        let (response, body) = self.into_parts();
+        let status = response.status().as_u16();
+        if !can_keep(content_type(response.headers()), at_least, max_response) {
+            let stored = StoredResponse::tombstone_of(status, || headers(&response));
+            return Recording::Done(response.set_body(body), stored);
         }
-        let mut body = match body.try_into_bytes() {
+        match body.try_into_bytes() {
             Ok(whole) => {
-                let stored = StoredResponse::new(status, &headers, &whole);
-                return (response.set_body(BoxBody::new(whole)), stored);
+                let stored = StoredResponse::of(status, || headers(&response), &whole);
+                Recording::Done(response.set_body(BoxBody::new(whole)), stored)
             }
-            Err(body) => body,
-        };
-        let mut read = Vec::new();
-        let mut length = 0;
-        let whole = loop {
-            match poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
-                None => break true,
-                // A body that fails goes to the first caller as it is, failure included.
-                Some(Err(error)) => {
-                    read.push(Err(error));
+            Err(body) => Recording::Reading(Box::pin(read_response(response, body, max_response))),
+        }
+    }
+}
+
+/// Records a response whose body is not in one piece.
+async fn read_response(
+    response: HttpResponse<()>,
+    mut body: BoxBody,
+    max_response: u64,
+) -> (HttpResponse, StoredResponse) {
+    let mut read = Vec::new();
+    let mut length = 0;
+    let whole = loop {
+        match poll_fn(|context| Pin::new(&mut body).poll_next(context)).await {
+            None => break true,
+            // A body that fails goes to the first caller as it is, failure included.
+            Some(Err(error)) => {
+                read.push(Err(error));
+                break false;
+            }
+            Some(Ok(chunk)) => {
+                length += chunk.len() as u64;
+                read.push(Ok(chunk));
+                if length > max_response {
                     break false;
                 }
-                Some(Ok(chunk)) => {
-                    length += chunk.len() as u64;
-                    read.push(Ok(chunk));
-                    if length > max_response {
-                        break false;
-                    }
-                }
             }
-        };
-        if whole {
-            let mut all = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
-            read.iter()
-                .flatten()
-                .for_each(|chunk| all.extend_from_slice(chunk));
-            let all = all.freeze();
-            let stored = StoredResponse::new(status, &headers, &all);
-            return (response.set_body(BoxBody::new(all)), stored);
         }
-        let stored = StoredResponse::tombstone(status, &headers);
-        let read = read.into_iter();
-        let body = BoxBody::new(Resumed { read, rest: body });
-        (response.set_body(body), stored)
+    };
+    let status = response.status().as_u16();
+    if whole {
+        let mut all = BytesMut::with_capacity(usize::try_from(length).unwrap_or_default());
+        read.iter()
+            .flatten()
+            .for_each(|chunk| all.extend_from_slice(chunk));
+        let all = all.freeze();
+        let stored = StoredResponse::of(status, || headers(&response), &all);
+        return (response.set_body(BoxBody::new(all)), stored);
     }
+    let stored = StoredResponse::tombstone_of(status, || headers(&response));
+    let read = read.into_iter();
+    let body = BoxBody::new(Resumed { read, rest: body });
+    (response.set_body(body), stored)
+}
+
+fn headers(response: &HttpResponse<()>) -> impl Iterator<Item = (&str, &[u8])> {
+    let headers = response.headers().iter();
+    headers.map(|(name, value)| (name.as_str(), value.as_bytes()))
 }
 
 /// A body of which some chunks were read already.

@@ -3,10 +3,7 @@
 use std::fmt;
 
 use super::Form;
-use crate::core::{
-    key::{Key, KeyError},
-    policy::Policy,
-};
+use crate::core::key::{Key, KeyError};
 
 /// The head of a request, the same for both frameworks: what a scope's resolver sees.
 #[derive(Clone, Copy)]
@@ -129,70 +126,5 @@ impl<'a> Sole<'a> {
 impl fmt::Debug for RequestHead<'_> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "RequestHead({} …)", self.method())
-    }
-}
-
-/// What a request was aimed at.
-pub(crate) enum Target {
-    #[cfg(feature = "axum")]
-    Axum {
-        method: ::axum::http::Method,
-        uri: ::axum::http::Uri,
-        pattern: Option<::axum::extract::MatchedPath>,
-    },
-    #[cfg(feature = "actix")]
-    Actix {
-        method: actix_web::http::Method,
-        uri: actix_web::http::Uri,
-        pattern: Option<String>,
-    },
-}
-
-impl Target {
-    pub(super) fn method(&self) -> &str {
-        match self {
-            #[cfg(feature = "axum")]
-            Self::Axum { method, .. } => method.as_str(),
-            #[cfg(feature = "actix")]
-            Self::Actix { method, .. } => method.as_str(),
-        }
-    }
-
-    pub(super) fn path(&self) -> &str {
-        match self {
-            #[cfg(feature = "axum")]
-            Self::Axum { uri, .. } => uri.path(),
-            #[cfg(feature = "actix")]
-            Self::Actix { uri, .. } => uri.path(),
-        }
-    }
-
-    pub(super) fn path_and_query(&self) -> &str {
-        match self {
-            #[cfg(feature = "axum")]
-            Self::Axum { uri, .. } => uri.path_and_query().map_or("/", |both| both.as_str()),
-            #[cfg(feature = "actix")]
-            Self::Actix { uri, .. } => uri.path_and_query().map_or("/", |both| both.as_str()),
-        }
-    }
-
-    /// Which handler was called, in parts that are read as one text.
-    pub(crate) fn operation(&self, policy: &Policy) -> [&str; 3] {
-        match policy.operation {
-            Some(name) => [name, "", ""],
-            None => [self.method(), " ", self.pattern()],
-        }
-    }
-
-    /// The matched route; the path itself where no route was matched (a fallback handler).
-    pub(super) fn pattern(&self) -> &str {
-        match self {
-            #[cfg(feature = "axum")]
-            Self::Axum { pattern, .. } => pattern
-                .as_ref()
-                .map_or_else(|| self.path(), |path| path.as_str()),
-            #[cfg(feature = "actix")]
-            Self::Actix { pattern, .. } => pattern.as_deref().unwrap_or_else(|| self.path()),
-        }
     }
 }

@@ -9,61 +9,39 @@ mod cors;
 mod head;
 pub(crate) mod respond;
 
-use std::{fmt, fmt::Display, future::Future, sync::Arc};
+use std::{fmt, fmt::Display, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
 
+pub(crate) use self::accept::Form;
 use self::head::{Head, Sole};
-pub(crate) use self::{accept::Form, head::Target};
 pub use self::{
     cors::{CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS},
     head::RequestHead,
 };
+pub use crate::expiry::IDEMPOTENCY_EXPIRES;
 use crate::{
     core::{
         fingerprint::Fingerprint,
         key::{Key, KeyError},
-        policy::{FingerprintPolicy, KeyPolicy, Policy, ScopePolicy},
+        policy::{AppliedPolicy, FingerprintPolicy, KeyPolicy, Policy, ScopePolicy},
         problem::{Problem, ProblemSettings, RenderedProblem},
         protocol::{self, Ask, ScopeAnswer},
-        response::StoredResponse,
         scope::Scope,
     },
     engine::{self, Answer, Begun, Wanted},
     event::Outcome,
     execution::RunState,
+    observation::Operation,
     runtime::Idempotency,
+    target::Target,
 };
 
 /// The header that carries the key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header that marks a replay.
 pub const IDEMPOTENCY_REPLAYED: &str = "idempotency-replayed";
-/// The header that says when the record of a response expires, where
-/// [`expires_header`](crate::IdempotencyBuilder::expires_header) is on.
-pub const IDEMPOTENCY_EXPIRES: &str = "idempotency-expires";
-
-/// A response that can be recorded: `axum::response::Response` and `actix_web::HttpResponse`.
-///
-/// It is sealed: these are all there are.
-pub trait Recordable: sealed::Recordable {}
-
-impl<R: sealed::Recordable> Recordable for R {}
-
-pub(crate) mod sealed {
-    use super::{Future, StoredResponse};
-
-    pub trait Recordable: Sized {
-        fn status(&self) -> u16;
-
-        /// Says when the record of the response expires, or says nothing of it.
-        fn set_expires(&mut self, date: Option<&[u8]>);
-
-        /// Gives the response back whole, with what is recorded of it.
-        fn record(self, max_response: u64) -> impl Future<Output = (Self, StoredResponse)>;
-    }
-}
 
 /// The call of a protected handler: its extracted arguments, and what else is known of the
 /// request.
@@ -245,7 +223,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
             .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
     });
     Ok(CallKind::Keyed(Box::new(Keyed {
-        state: Arc::new(RunState::new(runtime.clone(), target(), head.form())),
+        state: Arc::new(RunState::new(runtime.clone(), target()).in_form(head.form())),
         key,
         scope,
         value: None,
@@ -261,8 +239,11 @@ fn body_too_large(keyed: &Keyed) -> RenderedProblem {
     } = &*keyed.state;
     let inner = &runtime.0;
     // The policy, which may name the operation otherwise, is not known before the handler.
-    let operation = [target.method(), " ", target.pattern()];
-    inner.report(&operation, None, Outcome::BodyTooLarge);
+    let operation = Operation::Called {
+        name: None,
+        target: Some(target),
+    };
+    inner.report(operation, None, Outcome::BodyTooLarge, None);
     keyed.state.render(&Problem::BodyTooLarge)
 }
 
@@ -277,10 +258,9 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
     match kind {
         CallKind::Safe => Start::Unprotected,
         CallKind::Disabled { runtime, target } => {
-            let operation = target.operation(policy);
-            runtime
-                .0
-                .report(&operation, None, Outcome::UnprotectedDisabled);
+            let operation = Operation::new(policy, Some(&target));
+            let outcome = Outcome::UnprotectedDisabled;
+            runtime.0.report(operation, None, outcome, None);
             Start::Unprotected
         }
         CallKind::Keyless {
@@ -289,13 +269,12 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
             target,
         } => {
             let inner = &runtime.0;
-            let target = target.as_deref();
-            let operation = target.map_or([""; 3], |target| target.operation(policy));
+            let operation = Operation::new(policy, target.as_deref());
             if policy.key == KeyPolicy::Optional {
-                inner.report(&operation, None, Outcome::Unprotected);
+                inner.report(operation, None, Outcome::Unprotected, None);
                 Start::Unprotected
             } else {
-                inner.report(&operation, None, Outcome::KeyMissing);
+                inner.report(operation, None, Outcome::KeyMissing, None);
                 let problem = Problem::KeyMissing.render(&inner.problems);
                 Start::Refused(problem.in_form(form))
             }
@@ -348,7 +327,7 @@ fn wanted(mut keyed: Keyed, policy: &'static Policy) -> Result<(Arc<RunState>, W
     match protocol::ask(policy, request) {
         Ask::Claim(id, key) => {
             let wanted = Wanted {
-                policy,
+                policy: AppliedPolicy::Attribute(policy),
                 id,
                 key,
                 fingerprint,

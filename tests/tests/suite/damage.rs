@@ -74,6 +74,74 @@ durable! {
         assert!(!log.contains("hush-paid"));
     }
 
+    /// Whose claim it is can be damaged, too; as long as the handler runs, it runs alone.
+    async fn sec9_no_byte_of_a_claim_that_is_changed_lets_another_run(setting: Setting) {
+        let app = setting.start().await;
+        let request = |app: &App| app.post("/down/run").key("k").plan(&Plan::gate("g"));
+        let mut connection = request(&app).open().await;
+        app.world.entered(1).await;
+        let reader = app.sibling().await;
+        let mut claim = app.at_rest().await;
+        let mut refused = 0;
+        for part in claim.parts().iter().filter(|part| **part != "response") {
+            let sound = claim.read(part).await;
+            for (at, damaged) in damages(&sound) {
+                if !claim.write(part, &damaged).await {
+                    continue;
+                }
+                let answer = request(&reader).send().await;
+                let document = answer.json();
+                let code = document["code"].as_str().unwrap();
+                let known = ["in-flight", "outcome-unknown", "key-reused", "store-unavailable"];
+                assert!(known.contains(&code), "{part} {at}: {code}");
+                assert_eq!(app.world.entries(), 1, "{part} {at}: {damaged:?}");
+                refused += 1;
+            }
+            assert!(claim.write(part, &sound).await);
+        }
+        println!("{setting:?}: {refused} requests refused over damaged claims");
+        assert!(refused > 150);
+        app.world.open("g");
+        let first = connection.response().await;
+        first.assert_first(201);
+        request(&reader).send().await.assert_replay_of(&first);
+        assert_eq!(app.world.effects(), 1);
+        assert_eq!(reader.idempotency.unprotected(), 0);
+    }
+
+    /// A record that says of itself that it is something else is not taken for absent.
+    async fn sec9_a_record_in_another_state_runs_nothing(setting: Setting) {
+        let app = setting.start().await;
+        let first = app.post("/down/run").key("k").send().await;
+        first.assert_first(201);
+        let reader = app.sibling().await;
+        let mut record = app.at_rest().await;
+        if let Some(sound) = record.state().await {
+            for state in [-1, 0, 1, 2, 4, 7, 255] {
+                if record.set_state(state).await {
+                    let answer = reader.post("/down/run").key("k").send().await;
+                    answer.assert_problem(503, "store-unavailable");
+                    assert_eq!(app.world.entries(), 1, "{state}");
+                }
+            }
+            assert!(record.set_state(sound).await);
+        }
+        // In PostgreSQL this is what makes a record a claim: one that was lost, or has a lease.
+        if record.parts().contains(&"response") {
+            let sound = record.read("response").await;
+            assert!(record.forget_response().await);
+            let answer = reader.post("/down/run").key("k").send().await;
+            let document = answer.json();
+            let code = document["code"].as_str().unwrap();
+            let known = ["in-flight", "outcome-unknown", "store-unavailable"];
+            assert!(known.contains(&code), "{code}");
+            assert_eq!(app.world.entries(), 1);
+            assert!(record.write("response", &sound).await);
+        }
+        reader.post("/down/run").key("k").send().await.assert_replay_of(&first);
+        assert_eq!(app.world.effects(), 1);
+    }
+
     /// One that is damaged does not stand in the way of others, nor for longer than it would have.
     async fn sec9_a_damaged_record_harms_no_other(setting: Setting) {
         let app = setting.start().await;

@@ -118,7 +118,7 @@ every! {
         let streaming = Streaming {
             chunks: 3,
             size: 2000,
-            gate: Some("g".to_owned()),
+            gate: Some((1, "g".to_owned())),
             fails: false,
         };
         let plan = Plan {
@@ -148,7 +148,7 @@ every! {
             let streaming = Streaming {
                 chunks: 3,
                 size: 10,
-                gate: Some(key.to_owned()),
+                gate: Some((1, key.to_owned())),
                 fails: false,
             };
             let plan = Plan {
@@ -174,7 +174,7 @@ every! {
         let streaming = Streaming {
             chunks: 3,
             size: 10,
-            gate: Some("never".to_owned()),
+            gate: Some((1, "never".to_owned())),
             fails: false,
         };
         let plan = Plan {

@@ -24,6 +24,7 @@ mod running;
 mod scope;
 mod secrets;
 mod shared;
+mod spans;
 mod store;
 mod switch;
 mod unreadable;

@@ -150,7 +150,7 @@ fn assert_document(response: &Response, status: u16, code: &str, retryable: bool
 }
 
 every! {
-    async fn sec8_a_documentation_address_that_is_no_header_is_left_out(setting: Setting) {
+    async fn sec8_a_documentation_address_adds_no_header_of_its_own(setting: Setting) {
         let setup = setting.setup();
         let app = setup
             .configure(|builder| builder.documentation("https://a\r\nx-injected: 1"))
@@ -158,7 +158,8 @@ every! {
             .await;
         let response = app.post("/pay").send().await;
         response.assert_problem(400, "key-missing");
-        assert_eq!(response.header("link"), None);
+        let link = &b"<https://a%0D%0Ax-injected:%201>; rel=\"describedby\""[..];
+        assert_eq!(response.header("link"), Some(link));
         assert_eq!(response.header("x-injected"), None);
     }
 

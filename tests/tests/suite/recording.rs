@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::Outcome;
-use idempotent_tests::{Panics, Plan, both, every};
+use idempotent_tests::{Panics, Plan, Streaming, both, every};
 
 const HOUR: Duration = Duration::from_hours(1);
 /// The least that a clock goes on.
@@ -39,6 +39,30 @@ every! {
         assert_eq!(replay.all("content-length"), [b"256"]);
         assert_eq!(replay.all("content-type"), [b"application/octet-stream"]);
         assert_eq!(app.world.effects(), 1);
+    }
+
+    async fn sec7_a_body_that_is_not_there_yet_is_recorded_whole(setting: Setting) {
+        let app = setting.start().await;
+        for (handlers, key, chunks) in [(1, "a", 1), (2, "b", 3)] {
+            let streaming = Streaming {
+                chunks,
+                size: 10,
+                gate: Some((0, key.to_owned())),
+                fails: false,
+            };
+            let plan = Plan {
+                stream: Some(streaming),
+                ..Plan::default()
+            };
+            let request = app.post("/pay").key(key).plan(&plan);
+            let mut connection = request.open().await;
+            app.world.entered(handlers).await;
+            app.world.open(key);
+            let first = connection.response().await;
+            first.assert_first(201);
+            assert_eq!(first.body.len(), 10 * chunks);
+            request.send().await.assert_replay_of(&first);
+        }
     }
 
     /// Neither is a first response changed by the attribute, but where the protocol says so.

@@ -3,7 +3,7 @@
 use idempotent_runtime::{
     Claim, Fingerprint, Idempotency, Key, MemoryStore, OwnerToken, RecordId, Scope, StoredResponse,
 };
-use idempotent_tests::{App, Fault, Panics, Plan, Verb, both, every, logs, soon};
+use idempotent_tests::{App, Fault, Panics, Plan, Verb, both, every, logs, metrics, soon};
 
 const SECRETS: [&str; 6] = [
     "hush-key",
@@ -164,7 +164,7 @@ every! {
 }
 
 both! {
-    async fn sec8_neither_problems_nor_logs_tell_secrets(framework: Framework) {
+    async fn sec8_neither_problems_nor_logs_nor_metrics_tell_secrets(framework: Framework) {
         let app = framework.start().await;
         every_way(&app).await;
         let log = logs::all();
@@ -184,6 +184,18 @@ both! {
             assert_no_secret("the Debug of Execution", debug);
         }
         assert_no_secret("the Debug of MemoryStore", &format!("{:?}", app.store));
+        // A path may tell anything, and is no route.
+        let nowhere = app.post("/hush-query/hush-key").key("hush-key");
+        nowhere.send().await.assert_first(201);
+        app.idempotency.record_gauges();
+        let metrics = metrics::all();
+        assert!(metrics.contains(r#"operation="POST (no route)""#), "{metrics}");
+        assert_no_secret("a metric", &metrics);
+        // Each line has the spans that it is in before it, with all their fields.
+        let log = logs::all();
+        let span = ":idempotent{operation=POST (no route) record=";
+        assert!(log.contains(span), "{log}");
+        assert_no_secret("the log", &log);
     }
 }
 

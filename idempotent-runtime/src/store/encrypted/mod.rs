@@ -8,8 +8,8 @@ use std::{any::Any, fmt, future::Future, pin::Pin};
 pub use self::key::{SealingKey, SealingKeyError, SealingKeyId};
 use self::seal::{OVERHEAD, OpenError, Place, open, seal};
 use super::{
-    ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, Inspect, Inspection, Listing, Notify,
-    Page, RecordState, Store, StoreError, Transactional,
+    ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, Inspect, Inspection, Listing,
+    MemoryUsage, Notify, Page, RecordState, Store, StoreError, Transactional,
 };
 use crate::core::{
     fingerprint::Fingerprint,
@@ -215,6 +215,10 @@ impl<S: Store> Store for Encrypted<S> {
 
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         self.store.as_inspect().map(|_| self as _)
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        self.store.memory_usage()
     }
 }
 

@@ -19,7 +19,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use self::{budget::Budget, shard::Shard};
-use super::{ClaimAnswer, Completion, Fence, Inspect, Notify, Store, StoreError};
+use super::{ClaimAnswer, Completion, Fence, Inspect, MemoryUsage, Notify, Store, StoreError};
 use crate::{
     clock::{Clock, SystemClock},
     core::{
@@ -44,6 +44,11 @@ const SHARDS: usize = 256;
 ///
 /// With the default `max_response` of 1 MiB the default budget lets about 500 handlers run at the
 /// same time. A smaller `max_response` lets more.
+///
+/// There is no budget for each caller: one who sends many keys can fill the store for all, whose new
+/// keys are then refused until records expire. (What is recorded is replayed all the same.) Make
+/// room for what may be recorded within a `ttl`, at the length of a response and 256 bytes each,
+/// and limit rates before the handler.
 ///
 /// Cloning gives another handle on the same store.
 ///
@@ -133,7 +138,7 @@ impl MemoryStore {
     }
 
     /// [`Store::complete`], without a future.
-    pub(crate) fn complete_now(&self, claim: &Claim, response: &StoredResponse) -> Completion {
+    pub(crate) fn complete_now(&self, claim: &Claim, response: StoredResponse) -> Completion {
         let now = self.0.clock.now();
         let mut shard = self.0.shard(&claim.id);
         shard.complete(claim, response, now, &self.0.budget)
@@ -183,7 +188,7 @@ impl Store for MemoryStore {
         claim: &Claim,
         response: &StoredResponse,
     ) -> Result<Completion, StoreError> {
-        Ok(self.complete_now(claim, response))
+        Ok(self.complete_now(claim, response.clone()))
     }
 
     async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
@@ -212,6 +217,14 @@ impl Store for MemoryStore {
 
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         Some(self)
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        MemoryUsage {
+            bytes: Some(self.bytes()),
+            entries: Some(self.entries() as u64),
+            ..MemoryUsage::default()
+        }
     }
 }
 

@@ -107,15 +107,12 @@ impl Shard {
     pub(super) fn complete(
         &mut self,
         claim: &Claim,
-        response: &StoredResponse,
+        response: StoredResponse,
         now: Timestamp,
         budget: &Budget,
     ) -> Completion {
         let expires = now.after(claim.ttl);
-        let done = State::Done {
-            expires,
-            response: response.clone(),
-        };
+        let done = State::Done { expires, response };
         match self.slots.get_mut(&claim.id) {
             Some(slot) if slot.owner == claim.owner && !slot.is_done() => {
                 slot.leave_running(done, now, budget);

@@ -9,8 +9,8 @@ use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use self::records::Records;
 use super::{
-    ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, Inspect, Inspection, Listing, Notify,
-    Page, Store, StoreError, Transactional,
+    ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, Inspect, Inspection, Listing,
+    MemoryUsage, Notify, Page, Store, StoreError, Transactional,
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
@@ -153,7 +153,10 @@ impl<S: Store> Store for NearCache<S> {
     async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
         let Shared { store, records, .. } = &*self.0;
         let asked = self.0.clock.now();
-        if let Some(found) = records.find(&claim.id, asked) {
+        let found = records.find(&claim.id, asked);
+        #[cfg(feature = "metrics")]
+        crate::metrics::near_cache_lookup(found.is_some());
+        if let Some(found) = found {
             return Ok(ClaimAnswer::Found(found));
         }
         let answer = store.claim(claim).await?;
@@ -214,6 +217,13 @@ impl<S: Store> Store for NearCache<S> {
 
     fn as_inspect(&self) -> Option<&dyn Inspect> {
         self.0.store.as_inspect().map(|_| self as _)
+    }
+
+    fn memory_usage(&self) -> MemoryUsage {
+        MemoryUsage {
+            near_cache_bytes: Some(self.bytes()),
+            ..self.0.store.memory_usage()
+        }
     }
 }
 

@@ -125,3 +125,23 @@ pub(super) fn nibble(digit: u8) -> Option<u8> {
 fn unreadable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
     Failure::Unreadable(StoreError::unreadable(source))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_is_read_with_its_days() {
+        let sent = |micros: i64, days: i32| {
+            let mut sent = [0; 16];
+            sent[..8].copy_from_slice(&micros.to_be_bytes());
+            sent[8..12].copy_from_slice(&days.to_be_bytes());
+            interval_left(sent)
+        };
+        // As a server sends 366 days less 652 µs.
+        let left = Duration::from_hours(366 * 24) - Duration::from_micros(652);
+        assert_eq!(sent(0x14_1dd7_5d74, 365), left);
+        assert_eq!(sent(-1, 0), Duration::ZERO);
+        assert_eq!(sent(1, -1), Duration::ZERO);
+    }
+}

@@ -25,13 +25,14 @@ use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::web::{
     Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED,
-    Keyed, RequestHead, Sole, Start, Target, begin, body_too_large, inspect, respond::Reply, start,
+    Keyed, RequestHead, Sole, Start, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{policy::Policy, problem::RenderedProblem, response::StoredResponse},
     engine::{Answer, Begun, Detachable, execute, spawn},
     execution::{CommitError, CommitInError, Execution},
     runtime::Idempotency,
+    target::Target,
 };
 
 pub use self::admin::admin_router;
@@ -244,6 +245,7 @@ where
         Start::Refused(refusal) => Driven::ready(Reply::Axum(problem(refusal))),
         Start::Keyed(keyed) => {
             let state = keyed.state.clone();
+            state.observe(policy);
             let protected = Detachable::new(
                 async move {
                     let guard = match begin(keyed, policy).await {
@@ -258,8 +260,9 @@ where
                     Reply::Axum(finish(execute(guard, respond.as_mut()).await))
                 },
                 state,
-                |run| {
-                    spawn(async {
+                |run, detached| {
+                    spawn(async move {
+                        let _detached = detached;
                         run.await;
                     });
                 },
@@ -354,7 +357,7 @@ pub(crate) fn problem(rendered: RenderedProblem) -> Response {
         *response.status_mut() = status;
     }
     for (name, value) in rendered.headers {
-        // Only a documentation address that is no header value fails, and is left out.
+        // None fails: what is not made here was a header's value before it was recorded.
         if let Ok(value) = HeaderValue::from_maybe_shared(value) {
             response
                 .headers_mut()

@@ -1,0 +1,4 @@
+//! Durations and sizes in `#[idempotent(…)]`.
+#![cfg_attr(fuzzing, no_main)]
+
+idempotent_fuzz::program!(literals);

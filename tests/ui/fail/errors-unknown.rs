@@ -1,0 +1,9 @@
+use idempotent_runtime::{Idempotency, OnceError, idempotent};
+
+#[idempotent(runtime = idempotency, key = id, scope = "global", errors = "replay")]
+async fn on_paid(idempotency: Idempotency, id: u64) -> Result<u64, OnceError> {
+    let _ = idempotency;
+    Ok(id)
+}
+
+fn main() {}

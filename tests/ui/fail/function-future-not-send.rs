@@ -1,0 +1,13 @@
+use std::rc::Rc;
+
+use idempotent_runtime::{Idempotency, OnceError, idempotent};
+
+#[idempotent(runtime = idempotency, key = id, scope = "global")]
+async fn on_paid(idempotency: Idempotency, id: u64) -> Result<u64, OnceError> {
+    let _ = idempotency;
+    let held = Rc::new(id);
+    std::future::ready(()).await;
+    Ok(*held)
+}
+
+fn main() {}

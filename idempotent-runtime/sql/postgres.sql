@@ -23,8 +23,23 @@ CREATE TABLE IF NOT EXISTS "idempotency_records" (
     -- When it is worth looking at `free_at`. Never changed between claim and record, so that the
     -- index on it does not have to be either.
     sweep_at    timestamptz NOT NULL,
-    response    bytea
+    response    bytea,
+    -- For operators: when the claim was granted, and how often the id was claimed, each time in
+    -- the place of a lost claim. A record's ttl is `sweep_at - claimed_at`.
+    claimed_at  timestamptz,
+    attempts    integer
 ) WITH (fillfactor = 75, autovacuum_vacuum_scale_factor = 0.05);
+
+-- A table of an earlier version. Only where it is one, because the table is locked for it.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = '"idempotency_records"'::regclass
+        AND attname = 'attempts' AND NOT attisdropped)
+    THEN
+        ALTER TABLE "idempotency_records"
+            ADD COLUMN claimed_at timestamptz, ADD COLUMN attempts integer;
+    END IF;
+END $$;
 
 CREATE INDEX IF NOT EXISTS idempotency_records_sweep ON "idempotency_records" (sweep_at);
 
@@ -75,9 +90,9 @@ BEGIN
             -- expression and PERFORM would be a query.
             ignored := set_config('lock_timeout', '1s', true);
             INSERT INTO "idempotency_records"
-                (id, fingerprint, owner, lease_ends, free_at, sweep_at)
+                (id, fingerprint, owner, lease_ends, free_at, sweep_at, claimed_at, attempts)
                 VALUES (wanted_id, wanted_fingerprint, wanted_owner, moment + lease,
-                    moment + lease + lost_for, moment + ttl)
+                    moment + lease + lost_for, moment + ttl, moment, 1)
                 ON CONFLICT (id) DO NOTHING;
             IF FOUND THEN
                 RETURN int4send(1);
@@ -126,7 +141,8 @@ BEGIN
             UPDATE "idempotency_records" r
                 SET fingerprint = wanted_fingerprint, owner = wanted_owner,
                     lease_ends = moment + lease, free_at = moment + lease + lost_for,
-                    sweep_at = moment + ttl, response = NULL
+                    sweep_at = moment + ttl, response = NULL, claimed_at = moment,
+                    attempts = CASE WHEN r.response IS NULL THEN r.attempts + 1 ELSE 1 END
                 WHERE r.id = wanted_id;
             DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
             IF FOUND THEN
@@ -215,7 +231,8 @@ BEGIN
                 -- What another owner left behind has expired.
                 UPDATE "idempotency_records" r
                     SET fingerprint = wanted_fingerprint, owner = wanted_owner,
-                        free_at = new_free, sweep_at = new_free, response = new_response
+                        free_at = new_free, sweep_at = new_free, response = new_response,
+                        claimed_at = NULL, attempts = NULL
                     WHERE r.id = wanted_id AND r.owner = present.owner AND r.free_at <= moment;
             END IF;
         END IF;
@@ -325,4 +342,33 @@ BEGIN
     IF will_notify THEN
         INSERT INTO "idempotency_records_awaited" VALUES (wanted_id) ON CONFLICT DO NOTHING;
     END IF;
+END $$;
+
+-- Makes an id absent: 0 nothing was there, 1 it is gone, 2 a claim runs, or somebody else is changing
+-- the row. A row that a transaction has locked may be a handler's that is writing its record, and is
+-- not waited for: it would be forgotten the moment it is committed.
+CREATE OR REPLACE FUNCTION "idempotency_records_forget"(
+    wanted_id bytea,
+    even_running boolean
+) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    moment  timestamptz := clock_timestamp();
+    present record;
+BEGIN
+    SELECT r.free_at BETWEEN 'epoch' AND moment AS is_over,
+            r.response IS NULL AND r.lease_ends > moment AS is_running
+        INTO present FROM "idempotency_records" r WHERE r.id = wanted_id
+        FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        PERFORM FROM "idempotency_records" r WHERE r.id = wanted_id;
+        RETURN CASE WHEN FOUND THEN 2 ELSE 0 END;
+    ELSIF present.is_running AND NOT even_running THEN
+        RETURN 2;
+    END IF;
+    DELETE FROM "idempotency_records" r WHERE r.id = wanted_id;
+    DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;
+    IF FOUND THEN
+        PERFORM pg_notify('idempotency_records', encode(wanted_id, 'hex'));
+    END IF;
+    RETURN CASE WHEN present.is_over THEN 0 ELSE 1 END;
 END $$;

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     core::{record::Claim, response::StoredResponse},
     store::{
-        ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional,
+        ClaimAnswer, Completion, Fence, Inspect, Notify, Store, StoreError, Transactional,
         memory::MemoryStore,
     },
 };
@@ -74,6 +74,7 @@ pub(crate) trait AnyStore: Send + Sync {
     fn abandon(&self, claim: &Claim);
     fn as_notify(&self) -> Option<&dyn Notify>;
     fn as_transactional(&self) -> Option<&dyn Transactional>;
+    fn as_inspect(&self) -> Option<&dyn Inspect>;
     #[cfg(feature = "metrics")]
     fn memory_usage(&self) -> crate::store::MemoryUsage;
 }
@@ -138,6 +139,10 @@ impl<S: Store> AnyStore for Arc<S> {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.as_ref().as_transactional()
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.as_ref().as_inspect()
     }
 
     #[cfg(feature = "metrics")]

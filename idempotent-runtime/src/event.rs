@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::core::record::ShortHash;
 
-/// What happened to one request of a protected operation.
+/// What happened to one request of a protected operation, or what an operator did to a record.
 ///
 /// It names the operation and a short hash of the record id; never the key, the caller or a body.
 #[derive(Clone, Copy, Debug)]
@@ -12,12 +12,13 @@ use crate::core::record::ShortHash;
 pub struct Event<'a> {
     /// The operation: method and route pattern, or the attribute's `operation`; what
     /// [`Idempotency::once`](crate::Idempotency::once) was given. A body over the
-    /// limit is refused before the attribute is known, so its event always has the former.
+    /// limit is refused before the attribute is known, so its event always has the former. What an
+    /// operator named, where one acted; empty where that was a record id.
     pub operation: &'a str,
     /// The operation as a metric's label. It differs where [`operation`](Self::operation) depends
     /// on what a client sends: a request without a route has `(no route)` in the place of its path,
     /// and a method that nobody knows is `_OTHER`. So there are no more labels than routes. Logs and
-    /// spans have it too.
+    /// spans have it too. Empty where an operator acted, who may name what no route has.
     pub label: &'a str,
     /// Which record; `None` when the request has none.
     pub record: Option<ShortHash>,
@@ -54,6 +55,12 @@ pub enum Outcome {
     Unprotected,
     /// The handler ran unprotected: the store could not be asked, and the policy says run.
     UnprotectedStoreDown,
+    /// The handler ran unprotected: protection is [turned off](crate::Idempotency::disable).
+    UnprotectedDisabled,
+    /// An operator has made the key free.
+    Forgotten,
+    /// An operator has given the outcome of a lost run.
+    CompletedByHand,
     /// Refused: no key.
     KeyMissing,
     /// Refused: not a key.
@@ -86,7 +93,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All there are.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Executed,
         Self::Tombstoned,
         Self::Released,
@@ -96,6 +103,9 @@ impl Outcome {
         Self::WaitedThenReplayed,
         Self::Unprotected,
         Self::UnprotectedStoreDown,
+        Self::UnprotectedDisabled,
+        Self::Forgotten,
+        Self::CompletedByHand,
         Self::KeyMissing,
         Self::KeyInvalid,
         Self::CallerUnknown,
@@ -125,6 +135,9 @@ impl Outcome {
             Self::WaitedThenReplayed => "waited-then-replayed",
             Self::Unprotected => "unprotected",
             Self::UnprotectedStoreDown => "unprotected-store-down",
+            Self::UnprotectedDisabled => "unprotected-disabled",
+            Self::Forgotten => "forgotten",
+            Self::CompletedByHand => "completed-by-hand",
             Self::KeyMissing => "key-missing",
             Self::KeyInvalid => "key-invalid",
             Self::CallerUnknown => "caller-unknown",

@@ -142,6 +142,14 @@
 //! in the store. An [`OnceError`] says what to do with the message: where it
 //! [is retryable](OnceError::is_retryable), give it back to the broker; else put it aside.
 //!
+//! # Operating
+//!
+//! [`Idempotency::inspect`], [`forget`](Idempotency::forget),
+//! [`complete_with`](Idempotency::complete_with), [`lost`](Idempotency::lost) and
+//! [`running_longer_than`](Idempotency::running_longer_than) look keys up and act on them, and
+//! `axum::admin_router` and `actix::admin_scope` do so over HTTP. [`Idempotency::disable`] turns
+//! protection off.
+//!
 //! # Shutting down
 //!
 //! A handler goes on after its client went away, so a server that has closed its connections may
@@ -185,6 +193,8 @@ mod engine;
 mod event;
 #[cfg(feature = "functions")]
 mod execution;
+#[cfg(feature = "functions")]
+mod expiry;
 #[cfg(feature = "metrics")]
 pub mod metrics;
 #[cfg(feature = "functions")]
@@ -193,6 +203,8 @@ mod observation;
 mod once;
 #[cfg(feature = "openapi")]
 pub mod openapi;
+#[cfg(feature = "functions")]
+mod operator;
 #[cfg(feature = "functions")]
 mod reconcile;
 #[cfg(feature = "functions")]
@@ -225,7 +237,10 @@ pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 #[cfg(feature = "sqlite")]
 pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
 #[cfg(any(feature = "axum", feature = "actix"))]
-pub use crate::web::{IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead};
+pub use crate::web::{
+    CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY,
+    IDEMPOTENCY_REPLAYED, RequestHead,
+};
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
     core::{
@@ -233,7 +248,7 @@ pub use crate::{
         key::{Key, KeyError, MAX_KEY_CHARS},
         policy::{FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy, StatusSet, StoreDown},
         problem::{Problem, ProblemSettings, RenderedProblem},
-        record::{Claim, OwnerToken, RecordId, ShortHash},
+        record::{Claim, OwnerToken, RecordId, RecordIdError, ShortHash},
         response::{DecodeError, StoredResponse},
         scope::Scope,
     },
@@ -244,21 +259,28 @@ pub use crate::{
     event::{Event, Outcome},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
     once::{Once, OnceBuilder, OnceError, OnceExecution},
+    operator::OperatorError,
     reconcile::{LostRun, Reconciled},
     recordable::Recordable,
     runtime::{Idempotency, IdempotencyBuilder},
 };
 
+/// Who may act as an operator over HTTP: what `axum::admin_router` and `actix::admin_scope` ask.
+#[cfg(any(feature = "axum", feature = "actix"))]
+pub mod admin {
+    pub use crate::operator::admin::bearer_token;
+}
+
 /// What belongs to axum alone.
 #[cfg(feature = "axum")]
 pub mod axum {
-    pub use crate::web::axum::{IdempotencyService, issue_key};
+    pub use crate::web::axum::{IdempotencyService, admin_router, issue_key};
 }
 
 /// What belongs to actix-web alone.
 #[cfg(feature = "actix")]
 pub mod actix {
-    pub use crate::web::actix::issue_key;
+    pub use crate::web::actix::{admin_scope, issue_key};
 }
 
 /// What generated code calls. Not part of the public interface: it changes without notice.

@@ -16,16 +16,20 @@ use crate::{
 
 /// Which operation a request was for, as those who watch are told it.
 #[derive(Clone, Copy)]
-pub(crate) struct Operation<'a> {
-    /// The attribute's name for it.
-    pub(crate) name: Option<&'static str>,
-    /// `None` where nobody watches.
-    pub(crate) target: Option<&'a Target>,
+pub(crate) enum Operation<'a> {
+    Called {
+        /// The attribute's name for it.
+        name: Option<&'static str>,
+        /// `None` where nobody watches.
+        target: Option<&'a Target>,
+    },
+    /// What an operator named, or nothing.
+    ActedOn(&'a str),
 }
 
 impl<'a> Operation<'a> {
     pub(crate) fn new(policy: &Policy, target: Option<&'a Target>) -> Self {
-        Self {
+        Self::Called {
             name: policy.operation,
             target,
         }
@@ -33,22 +37,27 @@ impl<'a> Operation<'a> {
 
     /// As the record is named by it, in parts.
     pub(crate) fn parts(&self) -> [&'a str; 3] {
-        let parts = self.target.map(Target::parts);
-        self.name
-            .map(|name| [name, "", ""])
-            .or(parts)
-            .unwrap_or_default()
+        match *self {
+            Self::Called { name, target } => either(name, target.map(Target::parts)),
+            Self::ActedOn(operation) => [operation, "", ""],
+        }
     }
 
     /// As logs and metrics have it, in parts: there are no more of them than routes, whatever
     /// clients send, and nothing that a path may tell.
     pub(crate) fn label(&self) -> [&'a str; 3] {
-        let parts = self.target.map(Target::label);
-        self.name
-            .map(|name| [name, "", ""])
-            .or(parts)
-            .unwrap_or_default()
+        match *self {
+            Self::Called { name, target } => either(name, target.map(Target::label)),
+            // It may be a path.
+            Self::ActedOn(_) => [""; 3],
+        }
     }
+}
+
+fn either<'a>(name: Option<&'a str>, parts: Option<[&'a str; 3]>) -> [&'a str; 3] {
+    name.map(|name| [name, "", ""])
+        .or(parts)
+        .unwrap_or_default()
 }
 
 /// What is known of a request while it goes on.

@@ -18,6 +18,9 @@ pub(crate) mod sealed {
     pub trait Recordable: Sized {
         fn status(&self) -> u16;
 
+        /// Says when the record of the response expires, or says nothing of it.
+        fn set_expires(&mut self, date: Option<&[u8]>);
+
         /// Gives the response back whole, with what is recorded of it.
         fn record(
             self,

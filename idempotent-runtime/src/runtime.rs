@@ -20,9 +20,12 @@ use crate::{
         policy::{OnLost, Policy},
         problem::ProblemSettings,
         record::{OwnerToken, ShortHash},
+        response::StoredResponse,
     },
     event::{Event, Outcome},
+    expiry::{self, IDEMPOTENCY_EXPIRES},
     observation::{Joined, Measures, Observation, Operation},
+    operator::Switch,
     reconcile::{LostRun, Reconciled, Reconciler},
     store::Store,
 };
@@ -61,6 +64,9 @@ pub(crate) struct Inner {
     pub(crate) lease: Option<Duration>,
     pub(crate) ttl: Option<Duration>,
     on_lost: Option<OnLost>,
+    pub(crate) switch: Switch,
+    /// Whether responses say when their record expires.
+    pub(crate) tells_expiry: bool,
 }
 
 type Hook = Box<dyn Fn(&Event<'_>) + Send + Sync>;
@@ -95,6 +101,7 @@ pub struct IdempotencyBuilder {
     lease: Option<Duration>,
     ttl: Option<Duration>,
     on_lost: Option<OnLost>,
+    tells_expiry: bool,
 }
 
 impl Idempotency {
@@ -115,6 +122,7 @@ impl Idempotency {
             lease: None,
             ttl: None,
             on_lost: None,
+            tells_expiry: false,
         }
     }
 
@@ -187,7 +195,8 @@ impl Idempotency {
     }
 
     /// How many requests ran unprotected so far: without a key where none is needed, or while
-    /// the store was away and the policy says run.
+    /// the store was away and the policy says run, or while protection was
+    /// [turned off](Self::disable).
     #[must_use]
     pub fn unprotected(&self) -> u64 {
         self.0.unprotected.load(Ordering::Relaxed)
@@ -344,7 +353,22 @@ impl IdempotencyBuilder {
         self
     }
 
+    /// Says on every response that is recorded, and on its replays, when the record expires:
+    /// `Idempotency-Expires`, a date of HTTP (RFC 9110 §5.6.7). Until then the same key gets the
+    /// same response; after it, the same key would run the handler again. Off unless set.
+    ///
+    /// The date is computed by this machine's clock when the handler has ended, and is kept with
+    /// the record, so that replays say the very same; that takes 54 bytes of each. The record
+    /// lives until then or a moment longer. Records that were made without this setting are
+    /// replayed without a date.
+    pub fn expires_header(mut self, is_on: bool) -> Self {
+        self.tells_expiry = is_on;
+        self
+    }
+
     /// The runtime.
+    ///
+    /// Reads the environment: `IDEMPOTENCY_DISABLED=1` [turns protection off](Idempotency::disable).
     #[must_use]
     pub fn build(self) -> Idempotency {
         #[cfg(feature = "metrics")]
@@ -368,6 +392,8 @@ impl IdempotencyBuilder {
             lease: self.lease,
             ttl: self.ttl,
             on_lost: self.on_lost,
+            switch: Switch::from_env(),
+            tells_expiry: self.tells_expiry,
         }))
     }
 }
@@ -375,6 +401,17 @@ impl IdempotencyBuilder {
 impl Inner {
     pub(crate) fn owner(&self) -> OwnerToken {
         self.owners.next()
+    }
+
+    /// A response that was not a handler's, with the date at which its record, made now, expires;
+    /// where that is told.
+    pub(crate) fn dated(&self, response: StoredResponse, ttl: Duration) -> StoredResponse {
+        if self.tells_expiry && !response.is_value() {
+            let date = expiry::date(ttl);
+            response.with_header(IDEMPOTENCY_EXPIRES, date.as_bytes())
+        } else {
+            response
+        }
     }
 
     /// What becomes of a lost run.
@@ -434,7 +471,7 @@ impl Inner {
     ) {
         if matches!(
             outcome,
-            Outcome::Unprotected | Outcome::UnprotectedStoreDown
+            Outcome::Unprotected | Outcome::UnprotectedStoreDown | Outcome::UnprotectedDisabled
         ) {
             self.unprotected.fetch_add(1, Ordering::Relaxed);
         }
@@ -451,6 +488,9 @@ impl Inner {
         match outcome {
             Outcome::Misconfigured => log!(error),
             Outcome::UnprotectedStoreDown
+            | Outcome::UnprotectedDisabled
+            | Outcome::Forgotten
+            | Outcome::CompletedByHand
             | Outcome::StoreUnavailable
             | Outcome::StoreFull
             | Outcome::Fenced

@@ -17,7 +17,8 @@ use idempotent_runtime::{
     Claim, Fingerprint, OnLost, OwnerToken, PostgresStore, PostgresStoreBuilder, RecordId, Store,
     StoredResponse,
     store::{
-        ClaimAnswer, Completion, Fence, Found, StoreError, Transactional,
+        ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, Inspect as _, RecordState,
+        StoreError, Transactional,
         contract::{Harness, check},
     },
 };
@@ -1267,4 +1268,75 @@ async fn the_contract_holds_behind_a_transaction_pooling_proxy() {
         named: false,
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_table_of_an_earlier_version_is_read_and_gets_what_it_lacks() {
+    let table = Table::new("earlier").await;
+    let store = table.store().await;
+    let (running, done) = (fresh(), fresh());
+    claimed(&store, &running).await;
+    claimed(&store, &done).await;
+    store.complete(&done, &response("kept")).await.unwrap();
+    let earlier = format!(
+        "ALTER TABLE {0} DROP COLUMN claimed_at, DROP COLUMN attempts",
+        table.0
+    );
+    let pool = pool_of(1).await;
+    sqlx::raw_sql(AssertSqlSafe(earlier))
+        .execute(&pool)
+        .await
+        .unwrap();
+
+    let store = table.store().await;
+    store.migrate().await.unwrap();
+    store.migrate().await.unwrap();
+    let seen = store.inspect(&running.id).await.unwrap().unwrap();
+    assert!(
+        matches!(seen.state, RecordState::Running { .. }),
+        "{seen:?}"
+    );
+    assert_eq!((seen.claimed_at, seen.attempts), (None, None));
+    let seen = store.inspect(&done.id).await.unwrap().unwrap();
+    let RecordState::Done {
+        completed_at,
+        response: its,
+        ..
+    } = seen.state
+    else {
+        panic!("a record is done: {seen:?}");
+    };
+    assert_eq!((completed_at, its), (None, response("kept")));
+    let answer = store.claim(&rival(&done)).await.unwrap();
+    assert!(matches!(answer, ClaimAnswer::Found(Found::Done { .. })));
+    // And what is new is known.
+    store.complete(&running, &response("kept")).await.unwrap();
+    let fresh = fresh();
+    claimed(&store, &fresh).await;
+    let seen = store.inspect(&fresh.id).await.unwrap().unwrap();
+    assert!(seen.claimed_at.is_some() && seen.attempts == Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
+async fn a_record_that_is_being_written_in_a_transaction_is_not_forgotten() {
+    let table = Table::new("forget").await;
+    let store = table.store().await;
+    let claim = brief(fresh());
+    claimed(&store, &claim).await;
+    let pool = pool_of(1).await;
+    let mut transaction = pool.begin().await.unwrap();
+    let paid = response("paid");
+    let completion = store.complete_in(&mut *transaction, &claim, &paid);
+    assert_eq!(completion.await.unwrap(), Completion::Stored);
+    // The lease ends meanwhile: as far as anybody can see, the run is lost.
+    tokio::time::sleep(claim.lease * 2).await;
+    for how in [Forget::Ended, Forget::EvenRunning] {
+        let forgotten = at_once(store.forget(&claim.id, how)).await;
+        assert_eq!(forgotten.unwrap(), Forgotten::Running);
+    }
+    transaction.commit().await.unwrap();
+    let answer = store.claim(&rival(&claim)).await.unwrap();
+    assert!(matches!(answer, ClaimAnswer::Found(Found::Done { .. })));
 }

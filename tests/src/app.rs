@@ -13,8 +13,10 @@ use std::{
 };
 
 use actix_web::dev::Service as _;
+use axum::http::{HeaderName, HeaderValue, Method};
 use idempotent_runtime::{
-    Idempotency, IdempotencyBuilder, ManualClock, MemoryStore, Outcome, scopes,
+    CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, Idempotency, IdempotencyBuilder, ManualClock,
+    MemoryStore, Outcome, admin, scopes,
 };
 use tokio::sync::oneshot;
 
@@ -28,6 +30,9 @@ use crate::{
     store::{Steered, Verb},
     world::World,
 };
+
+/// What an operator's requests carry as their bearer token.
+pub const OPERATOR: &str = "hush-operator";
 
 /// Which framework a test talks to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +60,7 @@ impl Framework {
             clock,
             runtime: true,
             body_limit: None,
+            cors: false,
             configure: None,
         }
     }
@@ -97,6 +103,7 @@ pub struct Setup {
     clock: ManualClock,
     runtime: bool,
     body_limit: Option<usize>,
+    cors: bool,
     configure: Option<Configure>,
 }
 
@@ -129,6 +136,12 @@ impl Setup {
     /// With a limit for the bodies of requests, set the framework's own way.
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.body_limit = Some(bytes);
+        self
+    }
+
+    /// With the CORS policy that the documentation tells, for `https://shop.example`.
+    pub fn cors(mut self) -> Self {
+        self.cors = true;
         self
     }
 
@@ -190,6 +203,7 @@ impl Setup {
             idempotency: self.runtime.then(|| idempotency.clone()),
             world: world.clone(),
             body_limit: self.body_limit,
+            cors: self.cors,
         };
         let server = Server::start(wiring.clone()).await;
         App {
@@ -252,6 +266,12 @@ impl App {
     /// A POST to it.
     pub fn post(&self, target: &str) -> Request {
         self.request("POST", target)
+    }
+
+    /// A request of an operator to it.
+    pub fn operator(&self, method: &str, path: &str) -> Request {
+        self.request(method, &format!("/admin/idempotency/{path}"))
+            .header("authorization", format!("Bearer {OPERATOR}"))
     }
 
     /// Where it listens.
@@ -344,6 +364,7 @@ struct Wiring {
     idempotency: Option<Idempotency>,
     world: World,
     body_limit: Option<usize>,
+    cors: bool,
 }
 
 #[derive(Debug)]
@@ -383,7 +404,26 @@ fn serve_axum(wiring: &Wiring, started: &mpsc::Sender<SocketAddr>, stopped: ones
         router = router.layer(axum::extract::DefaultBodyLimit::max(limit));
     }
     if let Some(idempotency) = &wiring.idempotency {
-        router = router.layer(idempotency.clone());
+        let operators = idempotent_runtime::axum::admin_router(
+            idempotency.clone(),
+            admin::bearer_token(OPERATOR),
+        );
+        router = router
+            .layer(idempotency.clone())
+            .nest("/admin/idempotency", operators);
+    }
+    if wiring.cors {
+        let headers = |names: &[&'static str]| -> Vec<_> {
+            let names = names.iter().copied();
+            names.map(HeaderName::from_static).collect()
+        };
+        router = router.layer(
+            tower_http::cors::CorsLayer::new()
+                .allow_origin(HeaderValue::from_static("https://shop.example"))
+                .allow_methods([Method::POST])
+                .allow_headers(headers(&CORS_ALLOW_HEADERS))
+                .expose_headers(headers(&CORS_EXPOSE_HEADERS)),
+        );
     }
     let router = router.layer(axum::middleware::map_request(
         |mut request: axum::extract::Request| async {
@@ -422,8 +462,20 @@ fn serve_actix(wiring: Wiring, started: &mpsc::Sender<SocketAddr>, stopped: ones
             app = app.app_data(actix_web::web::PayloadConfig::new(limit));
         }
         if let Some(idempotency) = &wiring.idempotency {
-            app = app.app_data(idempotency.clone());
+            app =
+                app.app_data(idempotency.clone())
+                    .service(idempotent_runtime::actix::admin_scope(
+                        "/admin/idempotency",
+                        idempotency.clone(),
+                        admin::bearer_token(OPERATOR),
+                    ));
         }
+        let cors = actix_cors::Cors::default()
+            .allowed_origin("https://shop.example")
+            .allowed_methods(["POST"])
+            .allowed_headers(CORS_ALLOW_HEADERS)
+            .expose_headers(CORS_EXPOSE_HEADERS);
+        let app = app.wrap(actix_web::middleware::Condition::new(wiring.cors, cors));
         app.wrap_fn(|request, service| {
             verify_actix(&request);
             let id = request.headers().get("x-request-id");

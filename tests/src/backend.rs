@@ -6,7 +6,7 @@ use idempotent_runtime::{
     Claim, Encrypted, MemoryStore, NearCache, PostgresStore, RedisStore, SealingKey, SqliteStore,
     Store, StoredResponse,
     store::{
-        ClaimAnswer, Completion, Fence, MemoryUsage, Notify, StoreError, Transactional,
+        ClaimAnswer, Completion, Fence, Inspect, MemoryUsage, Notify, StoreError, Transactional,
         contract::{Harness, check},
     },
 };
@@ -238,6 +238,10 @@ impl Store for Backend {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         each!(self, store => store.as_transactional())
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        each!(self, store => store.as_inspect())
     }
 
     fn memory_usage(&self) -> MemoryUsage {

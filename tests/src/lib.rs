@@ -25,7 +25,7 @@ pub mod wait;
 pub mod world;
 
 pub use crate::{
-    app::{App, Framework, Setting, Setup, namespace},
+    app::{App, Framework, OPERATOR, Setting, Setup, namespace},
     backend::{Kind, Place},
     client::{Connection, Request, Response},
     store::{Fault, Steered, Verb},

@@ -13,7 +13,8 @@ use std::{
 use idempotent_runtime::{
     Claim, MemoryStore, Store, StoredResponse,
     store::{
-        ClaimAnswer, Completion, Fence, Found, MemoryUsage, Notify, StoreError, Transactional,
+        ClaimAnswer, Completion, Fence, Found, Inspect, MemoryUsage, Notify, StoreError,
+        Transactional,
     },
 };
 use tokio::sync::watch;
@@ -291,6 +292,10 @@ impl Store for Steered {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.0.kept.as_transactional()
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.0.kept.as_inspect()
     }
 
     fn memory_usage(&self) -> MemoryUsage {

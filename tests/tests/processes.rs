@@ -152,6 +152,34 @@ async fn hold(process: &Process, user: &str, millis: u32) -> JoinHandle<Response
     .await
 }
 
+#[tokio::test]
+async fn the_environment_turns_protection_off_and_lets_operators_in() {
+    for application in ["axum-payments", "actix-payments"] {
+        let setup = Setup::new(application, Kind::Sqlite);
+        let (process, user) = (setup.start(), somebody());
+        process.pay(&user).send().await.assert_first(201);
+        let lost = |process: &Process, token: &str| {
+            Request::new(process.address, "GET", "/admin/idempotency/lost")
+                .header("authorization", format!("Bearer {token}"))
+        };
+        let without = lost(&process, "").send().await;
+        assert_eq!(without.status, 404, "there are no such routes");
+        process.kill();
+
+        let setup = setup
+            .with("IDEMPOTENCY_DISABLED", "1")
+            .with("ADMIN_TOKEN", "hush");
+        let process = setup.start();
+        for _ in 0..2 {
+            process.pay(&user).send().await.assert_first(201);
+        }
+        assert_eq!(process.payments(&user).await.len(), 3);
+        let refused = lost(&process, "another").send().await;
+        refused.assert_problem(401, "unauthorized");
+        assert_eq!(lost(&process, "hush").send().await.status, 200);
+    }
+}
+
 async fn killed_in_mid_handler(setup: Setup) {
     let setup = setup.with("LEASE", "6s");
     let user = somebody();

@@ -15,6 +15,7 @@
 //! | `NEAR_CACHE_BYTES` | how much memory may hold copies of records, such as `16MiB` | `0` |
 //! | `LEASE`, `TTL` | durations in place of the attributes', such as `5s`; for experiments | |
 //! | `ON_LOST` | `rerun` or `refuse` in place of the attributes'; for experiments | |
+//! | `ADMIN_TOKEN` | the bearer token of operators, who find their routes under `/admin/idempotency`; without it there are none | |
 //! | `LISTEN` | the address | `127.0.0.1:3001` |
 //! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
@@ -29,7 +30,9 @@ use std::{error::Error, process::ExitCode, time::Duration};
 
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, Responder, get, rt, web};
 use idempotent_runtime::{
-    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, actix::issue_key,
+    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore,
+    actix::{admin_scope, issue_key},
+    admin,
     store::StoreError,
 };
 use ledger::{METRICS_TYPE, Metrics, Settings, StartError, Store};
@@ -52,6 +55,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .map_err(StartError::store)?;
     let ledger = web::Data::new(ledger);
     let found_by_handlers = idempotency.clone();
+    let admin_token = settings.admin_token.clone();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(found_by_handlers.clone())
@@ -64,6 +68,13 @@ async fn serve() -> Result<(), Box<dyn Error>> {
             .route("/idempotency-keys", web::post().to(issue_key))
             .configure(demonstration::routes)
             .service(documentation::page())
+            .configure(|config| {
+                if let Some(token) = &admin_token {
+                    let operator = admin::bearer_token(token.as_str());
+                    let idempotency = found_by_handlers.clone();
+                    config.service(admin_scope("/admin/idempotency", idempotency, operator));
+                }
+            })
             .service((healthz, all_metrics))
     })
     .disable_signals()

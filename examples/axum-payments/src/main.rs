@@ -15,6 +15,7 @@
 //! | `NEAR_CACHE_BYTES` | how much memory may hold copies of records, such as `16MiB` | `0` |
 //! | `LEASE`, `TTL` | durations in place of the attributes', such as `5s`; for experiments | |
 //! | `ON_LOST` | `rerun` or `refuse` in place of the attributes'; for experiments | |
+//! | `ADMIN_TOKEN` | the bearer token of operators, who find their routes under `/admin/idempotency`; without it there are none | |
 //! | `LISTEN` | the address | `127.0.0.1:3000` |
 //! | `RUST_LOG` | what is logged | `info,idempotent_runtime=debug` |
 
@@ -33,7 +34,8 @@ use axum::{
     routing::{get, post},
 };
 use idempotent_runtime::{
-    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, axum::issue_key,
+    Idempotency, MemoryStore, NearCache, PostgresStore, RedisStore, SqliteStore, admin,
+    axum::{admin_router, issue_key},
     store::StoreError,
 };
 use ledger::{METRICS_TYPE, Metrics, Settings, StartError, Store};
@@ -56,7 +58,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .await
         .map_err(StartError::store)?;
     let observed = idempotency.clone();
-    let router = Router::new()
+    let mut router = Router::new()
         .route("/payments", post(payments::create).get(payments::list))
         .route("/payments/{id}", get(payments::show))
         .route("/orders", post(orders::create).get(orders::list))
@@ -75,6 +77,10 @@ async fn serve() -> Result<(), Box<dyn Error>> {
         .merge(documentation::page())
         .layer(idempotency.clone())
         .with_state(ledger);
+    if let Some(token) = &settings.admin_token {
+        let operators = admin_router(idempotency.clone(), admin::bearer_token(token.as_str()));
+        router = router.nest("/admin/idempotency", operators);
+    }
 
     let listener = TcpListener::from_std(settings.listen("axum-payments")?)?;
     let (stop, stopped) = oneshot::channel::<()>();

@@ -30,7 +30,7 @@ pub use crate::{
     open::Store,
     page::{Asset, AssetResponse, PAGE},
     refusal::{ErrorBody, Refusal, caller},
-    settings::{Address, Place, Settings, StartError, exit_code},
+    settings::{Address, AdminToken, Place, Settings, StartError, exit_code},
     shutdown::{until_stop, within_grace},
     transaction::LedgerTransaction,
 };

@@ -114,6 +114,15 @@ impl Key {
     }
 }
 
+/// Reads what a client sends as `Idempotency-Key`: [`Key::from_header`].
+impl TryFrom<&str> for Key {
+    type Error = KeyError;
+
+    fn try_from(header: &str) -> Result<Self, KeyError> {
+        Self::from_header(header.as_bytes())
+    }
+}
+
 impl fmt::Debug for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("Key(…)")

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     hash::{Hash, Hasher},
+    str::FromStr,
     time::Duration,
 };
 
@@ -61,6 +62,56 @@ impl RecordId {
     }
 }
 
+/// Writes all of the id, as 64 hexadecimal digits: what an operator names a record by. Logs and
+/// metrics have the [short hash](RecordId::short_hash).
+impl fmt::Display for RecordId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, formatter)
+    }
+}
+
+/// Reads what `Display` wrote.
+impl FromStr for RecordId {
+    type Err = RecordIdError;
+
+    fn from_str(text: &str) -> Result<Self, RecordIdError> {
+        let mut bytes = [0; 32];
+        if text.len() != 64 {
+            return Err(RecordIdError);
+        }
+        for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            let (Some(high), Some(low)) = (digit(digits[0]), digit(digits[1])) else {
+                return Err(RecordIdError);
+            };
+            // Two digits are a byte.
+            *byte = u8::try_from(high << 4 | low).map_err(|_| RecordIdError)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+/// A text that is no record id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecordIdError;
+
+impl fmt::Display for RecordIdError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(
+            "a record id is 64 hexadecimal digits; the 12 of a log are only its beginning",
+        )
+    }
+}
+
+impl std::error::Error for RecordIdError {}
+
+fn write_hex(bytes: &[u8], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes
+        .iter()
+        .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+}
+
 impl fmt::Debug for RecordId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "RecordId({})", self.short_hash())
@@ -73,9 +124,7 @@ pub struct ShortHash([u8; 6]);
 
 impl fmt::Display for ShortHash {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        write_hex(&self.0, formatter)
     }
 }
 
@@ -252,6 +301,19 @@ mod tests {
         for (index, left) in ids.iter().enumerate() {
             assert!(ids[index + 1..].iter().all(|right| left != right));
         }
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_was_written() {
+        let id = id("", "POST /a", &Scope::global(), "k");
+        let written = id.to_string();
+        assert_eq!(written.parse(), Ok(id));
+        assert_eq!(written.to_uppercase().parse(), Ok(id));
+        assert!(written.starts_with(&id.short_hash().to_string()));
+        for wrong in ["", "00", &written[1..], &format!("{}g", &written[1..])] {
+            assert_eq!(wrong.parse::<RecordId>(), Err(RecordIdError));
+        }
+        assert_eq!("é".repeat(32).parse::<RecordId>(), Err(RecordIdError));
     }
 
     #[test]

@@ -69,6 +69,26 @@ impl StoredResponse {
         Self::encode(SEALED, 500, std::iter::empty, payload)
     }
 
+    /// The same response with this header, and no other of its name.
+    #[must_use]
+    pub fn with_header(&self, name: &str, value: &[u8]) -> Self {
+        let kept: Vec<(&str, Bytes)> = self
+            .headers()
+            .filter(|(kept, _)| !kept.eq_ignore_ascii_case(name))
+            .collect();
+        let headers: Vec<(&str, &[u8])> = kept
+            .iter()
+            .map(|(name, value)| (*name, &value[..]))
+            .chain([(name, value)])
+            .collect();
+        Self::encode(
+            self.encoded[1],
+            self.status(),
+            || headers.iter().copied(),
+            &self.body(),
+        )
+    }
+
     /// Reads what [`as_bytes`](Self::as_bytes) gave. There is no checksum in it: a store whose
     /// records outlive this process keeps [`to_durable`](Self::to_durable).
     ///
@@ -331,6 +351,20 @@ mod tests {
             headers(&stored),
             [("cache-control", Bytes::from_static(b"no-store"))]
         );
+    }
+
+    #[test]
+    fn a_header_takes_the_place_of_those_of_its_name() {
+        let before = response(&[("X-A", b"1"), ("link", b"2"), ("x-a", b"3")], b"body");
+        let after = before.with_header("x-a", b"4");
+        assert_eq!(
+            headers(&after),
+            [
+                ("link", Bytes::from_static(b"2")),
+                ("x-a", Bytes::from_static(b"4"))
+            ]
+        );
+        assert_eq!((after.status(), after.body()), (201, before.body()));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Whose key it is.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// The name under which an expression's value goes into a record id. It is not an identifier, so
 /// no registered scope can have it.
@@ -11,7 +11,7 @@ const EXPRESSION: &str = "=";
 /// Its `Debug` output never shows the value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Scope {
-    name: &'static str,
+    name: Cow<'static, str>,
     value: String,
 }
 
@@ -20,14 +20,15 @@ impl Scope {
     #[must_use]
     pub const fn global() -> Self {
         Self {
-            name: "global",
+            name: Cow::Borrowed("global"),
             value: String::new(),
         }
     }
 
     /// A caller, as the resolver registered under `name` answered.
     #[must_use]
-    pub const fn named(name: &'static str, value: String) -> Self {
+    pub fn named(name: impl Into<Cow<'static, str>>, value: String) -> Self {
+        let name = name.into();
         Self { name, value }
     }
 
@@ -35,7 +36,7 @@ impl Scope {
     #[must_use]
     pub const fn expression(value: String) -> Self {
         Self {
-            name: EXPRESSION,
+            name: Cow::Borrowed(EXPRESSION),
             value,
         }
     }

@@ -36,6 +36,12 @@ impl StoredResponse {
     pub fn value(value: &(impl Serialize + ?Sized)) -> Result<Self, serde_json::Error> {
         Ok(Self::new(STATUS, &[MARK], &serde_json::to_vec(value)?))
     }
+
+    /// Whether it is a function's value.
+    #[cfg(feature = "functions")]
+    pub(crate) fn is_value(&self) -> bool {
+        self.headers().any(|(name, _)| name == MARK.0)
+    }
 }
 
 /// Reads a recorded value.
@@ -43,8 +49,7 @@ impl StoredResponse {
 pub(crate) fn read<T: DeserializeOwned>(record: &StoredResponse) -> Result<T, NotRead> {
     use super::protocol::PANIC_STATUS;
 
-    let is_value = record.headers().any(|(name, _)| name == MARK.0);
-    if is_value {
+    if record.is_value() {
         // The error's own text repeats what it did not expect, and so a part of the record.
         return serde_json::from_slice(&record.body()).map_err(|error| NotRead::DoesNotFit {
             column: error.column(),

@@ -186,7 +186,7 @@ impl Patience {
             }
             (Decision::Refuse(problem), _) => {
                 wanted.report(state, refusal(&problem));
-                Next::Answer(refuse(inner, &problem))
+                Next::Answer(refuse(state, &problem))
             }
             (Decision::Wait, None) => unreachable!("only who has a deadline may wait"),
         }
@@ -198,7 +198,7 @@ fn failed(state: &RunState, wanted: &Wanted, claim: Claim, error: StoreError) ->
     let inner = &state.runtime.0;
     if let StoreError::Full = error {
         wanted.report(state, Outcome::StoreFull);
-        return Begun::Answer(refuse(inner, &Problem::StoreFull));
+        return Begun::Answer(refuse(state, &Problem::StoreFull));
     }
     tracing::error!(
         record = %wanted.id.short_hash(),
@@ -217,7 +217,7 @@ fn failed(state: &RunState, wanted: &Wanted, claim: Claim, error: StoreError) ->
         }
     }
     wanted.report(state, Outcome::StoreUnavailable);
-    Begun::Answer(refuse(inner, &Problem::StoreUnavailable))
+    Begun::Answer(refuse(state, &Problem::StoreUnavailable))
 }
 
 /// A claim that was granted.
@@ -252,8 +252,8 @@ fn granted(state: &Arc<RunState>, wanted: Wanted, claim: Claim, asked: Option<In
     }
 }
 
-fn refuse(inner: &Inner, problem: &Problem) -> Answer {
-    Answer::Refuse(problem.render(&inner.problems))
+fn refuse(state: &RunState, problem: &Problem) -> Answer {
+    Answer::Refuse(state.render(problem))
 }
 
 /// What the store keeps a lost claim for: to be asked about, where somebody can be.

@@ -82,7 +82,7 @@ pub(super) async fn still_held(guard: RunGuard) -> Begun {
     guard.forget();
     let record = Some(claim.id.short_hash());
     state.report(&state.claimed().policy, record, refusal(&problem));
-    Begun::Answer(Answer::Refuse(problem.render(&inner.problems)))
+    Begun::Answer(Answer::Refuse(state.render(&problem)))
 }
 
 /// What came of asking for a claim again.

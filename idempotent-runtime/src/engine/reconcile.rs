@@ -44,9 +44,7 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
             // Abandoned, and so lost again.
             drop(guard);
             state.report(policy, Some(claim.id.short_hash()), Outcome::OutcomeUnknown);
-            Begun::Answer(Answer::Refuse(
-                Problem::OutcomeUnknown.render(&inner.problems),
-            ))
+            Begun::Answer(Answer::Refuse(state.render(&Problem::OutcomeUnknown)))
         }
     }
 }

@@ -139,6 +139,7 @@ fn run<R: Recordable>(
 /// Records the outcome of a run that this guard took the place of.
 pub(super) async fn record(guard: RunGuard, response: StoredResponse, outcome: Outcome) -> Answer {
     let state = Arc::clone(&guard.state);
+    let response = state.runtime.0.dated(response, state.claimed().claim.ttl);
     let found = Found::Done {
         fingerprint: state.claimed().claim.fingerprint,
         response: response.clone(),
@@ -189,7 +190,7 @@ async fn committed(state: &RunState, recorded: Option<StoredResponse>) -> Option
 fn answer(state: &RunState, found: Found) -> Answer {
     match protocol::decide(&state.claimed().claim, found, May::default()) {
         Decision::Replay(response) => Answer::Replay(response),
-        Decision::Refuse(problem) => Answer::Refuse(problem.render(&state.runtime.0.problems)),
+        Decision::Refuse(problem) => Answer::Refuse(state.render(&problem)),
         Decision::Wait | Decision::TakeOver => unreachable!("it may do neither"),
     }
 }
@@ -230,6 +231,7 @@ fn judge<R: Recordable>(
     let released = match state.end() {
         End::Returned { released } => released,
         End::Committed(committed, answered) => {
+            let response = state.dated_as(response, &committed);
             let verdict = Verdict::Committed(committed, Box::new(answered));
             return Judged::Settled(response, verdict);
         }
@@ -241,7 +243,7 @@ fn judge<R: Recordable>(
     };
     match protocol::conclude(policy, ending) {
         Conclusion::Release => Judged::Settled(response, Verdict::Release),
-        Conclusion::Complete => match response.record(policy.max_response) {
+        Conclusion::Complete => match state.dated(response).record(policy.max_response) {
             Recording::Done(response, stored) => {
                 Judged::Settled(response, Verdict::Record(stored, Outcome::Executed))
             }

@@ -84,7 +84,7 @@ impl Execution {
         let Some(transactional) = state.runtime.0.store.as_transactional() else {
             return Err(unsupported());
         };
-        let recording = response.record(claimed.policy.max_response);
+        let recording = state.dated(response).record(claimed.policy.max_response);
         let (response, stored) = recording.whole().await;
         let was_in_doubt = state.start_commit_in()?;
         let connection = transaction.connection();

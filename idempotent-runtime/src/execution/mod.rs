@@ -17,16 +17,20 @@ pub use self::{
     commit_in::Uncommitted,
     error::{CommitError, CommitInError},
 };
+#[cfg(any(feature = "axum", feature = "actix"))]
+use crate::web::Form;
 use crate::{
     any_store::{CompleteError, StoreFuture},
     core::{
         key::Key,
         policy::{AppliedPolicy, Policy},
+        problem::{Problem, RenderedProblem},
         protocol::Found,
         record::{Claim, ShortHash},
         response::StoredResponse,
     },
     event::Outcome,
+    expiry::{self, IDEMPOTENCY_EXPIRES},
     observation::{Observation, Operation},
     recordable::Recordable,
     runtime::Idempotency,
@@ -60,6 +64,9 @@ pub struct Execution(pub(crate) Option<Arc<RunState>>);
 pub(crate) struct RunState {
     pub(crate) runtime: Idempotency,
     pub(crate) target: Target,
+    /// In which form the client reads problems.
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    form: Form,
     /// Set when the claim is granted.
     claimed: OnceLock<Claimed>,
     /// Set where somebody wants to know; in a box, because mostly nobody does.
@@ -143,7 +150,7 @@ impl Execution {
         let Some((state, claimed)) = self.run() else {
             return Ok(response);
         };
-        let recording = response.record(claimed.policy.max_response);
+        let recording = state.dated(response).record(claimed.policy.max_response);
         let (response, stored) = recording.whole().await;
         state.start_commit(&stored)?;
         let answered = match state.complete(stored).await {
@@ -189,6 +196,8 @@ impl RunState {
         Self {
             runtime,
             target,
+            #[cfg(any(feature = "axum", feature = "actix"))]
+            form: Form::default(),
             claimed: OnceLock::new(),
             observation: OnceLock::new(),
             progress: Mutex::new(Progress::Running { released: false }),
@@ -197,6 +206,41 @@ impl RunState {
             fenced: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
         }
+    }
+
+    /// The state of a request whose client reads problems in this form.
+    #[cfg(any(feature = "axum", feature = "actix"))]
+    pub(crate) fn in_form(mut self, form: Form) -> Self {
+        self.form = form;
+        self
+    }
+
+    /// A problem as this client reads it. A function's caller reads none.
+    pub(crate) fn render(&self, problem: &Problem) -> RenderedProblem {
+        let rendered = problem.render(&self.runtime.0.problems);
+        #[cfg(any(feature = "axum", feature = "actix"))]
+        let rendered = rendered.in_form(self.form);
+        rendered
+    }
+
+    /// The response with the date at which its record, made now, expires; where that is told.
+    pub(crate) fn dated<R: Recordable>(&self, mut response: R) -> R {
+        if self.runtime.0.tells_expiry {
+            let date = expiry::date(self.claimed().claim.ttl);
+            response.set_expires(Some(date.as_bytes()));
+        }
+        response
+    }
+
+    /// The response with the date that was recorded before.
+    pub(crate) fn dated_as<R: Recordable>(&self, mut response: R, recorded: &StoredResponse) -> R {
+        if self.runtime.0.tells_expiry {
+            let date = recorded
+                .headers()
+                .find(|(name, _)| *name == IDEMPOTENCY_EXPIRES);
+            response.set_expires(date.as_ref().map(|(_, date)| &date[..]));
+        }
+        response
     }
 
     /// Begins to observe the request, if somebody wants to know of it.

@@ -9,7 +9,9 @@ use crate::{
     core::{record::Claim, response::StoredResponse},
     event::{Event, Outcome},
     runtime::Idempotency,
-    store::{ClaimAnswer, Completion, Fence, MemoryUsage, Notify, StoreError, Transactional},
+    store::{
+        ClaimAnswer, Completion, Fence, Inspect, MemoryUsage, Notify, StoreError, Transactional,
+    },
 };
 
 /// Counts what happened to a request, and what was measured of it.
@@ -151,6 +153,10 @@ impl<S: AnyStore> AnyStore for Measured<S> {
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
         self.0.as_transactional()
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.0.as_inspect()
     }
 
     fn memory_usage(&self) -> MemoryUsage {

@@ -16,6 +16,7 @@ use crate::{
     engine::{self, Answer, Begun, Detachable, Wanted, begin, execute, spawn},
     event::Outcome,
     execution::{Execution, RunState},
+    observation::Operation,
     target::Target,
 };
 
@@ -36,6 +37,9 @@ where
     E: Send + 'static,
     F: Future<Output = Ended<T, E>> + Send + 'static,
 {
+    if call.runtime.0.switch.is_off() {
+        return unprotected(call, function).await;
+    }
     let (state, wanted) = call.wanted().map_err(Failure::Once)?;
     let run = run(Arc::clone(&state), wanted, function);
     Detachable::new(run, state, |run, detached| {
@@ -70,16 +74,39 @@ where
         Begun::Answer(answer) => Err(answer),
     };
     match ended {
-        Ok(Ended::Value(value)) => Ok(Once {
-            value,
-            replayed: false,
-        }),
-        Ok(Ended::Released(error)) => Err(Failure::Released(error)),
+        Ok(ended) => first(ended),
         Err(Answer::Replay(record)) => replay(&record).map_err(Failure::Once),
         Err(Answer::Refuse(refusal)) => {
             let error = OnceError::of(refusal.problem, state.target.take_failure());
             Err(Failure::Once(error))
         }
+    }
+}
+
+/// Calls a function while protection is turned off: without a look at its key, and not to its end
+/// when the caller goes away.
+async fn unprotected<T, E, F>(
+    call: OnceBuilder,
+    function: impl FnOnce(OnceExecution<T>) -> F,
+) -> Result<Once<T>, Failure<E>>
+where
+    F: Future<Output = Ended<T, E>>,
+{
+    let target = Target::function(call.operation);
+    let operation = Operation::new(&call.policy, Some(&target));
+    let outcome = Outcome::UnprotectedDisabled;
+    call.runtime.0.report(operation, None, outcome, None);
+    first(function(OnceExecution::new(Execution(None))).await)
+}
+
+/// What a call comes to whose function has run.
+fn first<T, E>(ended: Ended<T, E>) -> Result<Once<T>, Failure<E>> {
+    match ended {
+        Ended::Value(value) => Ok(Once {
+            value,
+            replayed: false,
+        }),
+        Ended::Released(error) => Err(Failure::Released(error)),
     }
 }
 

@@ -130,6 +130,9 @@ impl<T: Serialize> Recordable for Value<T> {
         VALUE_STATUS
     }
 
+    /// Its caller is not told.
+    fn set_expires(&mut self, _: Option<&[u8]>) {}
+
     fn record(
         self,
         max_response: u64,
@@ -166,6 +169,9 @@ impl<T: Serialize, E> Recordable for Ended<T, E> {
     fn status(&self) -> u16 {
         VALUE_STATUS
     }
+
+    /// Its caller is not told.
+    fn set_expires(&mut self, _: Option<&[u8]>) {}
 
     fn record(
         self,

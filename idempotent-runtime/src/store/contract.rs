@@ -29,6 +29,8 @@
 //! # }
 //! ```
 
+mod inspect;
+
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -80,7 +82,8 @@ const TTL: Duration = Duration::from_secs(4);
 const LEASE: Duration = Duration::from_secs(2);
 const FINGERPRINT: Fingerprint = Fingerprint::from_bytes([7; 32]);
 
-/// Checks every obligation of a [`Store`].
+/// Checks every obligation of a [`Store`], and of [`Inspect`](super::Inspect) where it has that
+/// power.
 ///
 /// # Panics
 ///
@@ -106,6 +109,7 @@ pub async fn check<H: Harness>(harness: &H) {
     a_claim_lives_for_its_lease(harness).await;
     an_abandoned_claim_is_lost(harness).await;
     a_full_store_refuses_claims_and_keeps_records(harness).await;
+    inspect::check(harness).await;
 }
 
 /// A claim of an id that nobody else uses.

@@ -4,6 +4,7 @@
 pub mod contract;
 #[cfg(feature = "encrypt")]
 pub(crate) mod encrypted;
+mod inspect;
 #[cfg(feature = "memory")]
 pub(crate) mod memory;
 #[cfg(feature = "near-cache")]
@@ -18,7 +19,13 @@ mod transaction;
 
 use std::{error::Error, fmt, future::Future, pin::Pin};
 
-pub use self::transaction::{DatabaseTransaction, Transactional};
+pub use self::{
+    inspect::{
+        Cursor, CursorError, Forget, Forgotten, Inspect, Inspection, Listing, Page, RecordState,
+        Which,
+    },
+    transaction::{DatabaseTransaction, Transactional},
+};
 pub use crate::core::protocol::Found;
 use crate::core::{record::Claim, response::StoredResponse};
 
@@ -79,6 +86,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The power to write a record in a transaction of the user's own, if the store has it.
     fn as_transactional(&self) -> Option<&dyn Transactional> {
+        None
+    }
+
+    /// The power to be looked at and acted on by an operator, if the store has it.
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
         None
     }
 

@@ -1,5 +1,7 @@
 //! Handlers of actix-web.
 
+mod admin;
+
 use std::{
     cell::RefCell,
     future::{Future, poll_fn},
@@ -17,7 +19,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+            ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
+            HeaderValue,
         },
     },
 };
@@ -26,8 +29,8 @@ use send_wrapper::SendWrapper;
 use tracing::Instrument;
 
 use super::{
-    Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead, Sole,
-    Start, begin, body_too_large, inspect, respond::Reply, start,
+    Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED,
+    RequestHead, Sole, Start, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{
@@ -40,8 +43,11 @@ use crate::{
     target::Target,
 };
 
+pub use self::admin::admin_scope;
+
 const KEY: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);
 const REPLAYED: HeaderName = HeaderName::from_static(IDEMPOTENCY_REPLAYED);
+const EXPIRES: HeaderName = HeaderName::from_static(IDEMPOTENCY_EXPIRES);
 
 /// Answers 201 `{"key": "<uuid>"}`: a fresh key, for clients that cannot make one themselves.
 ///
@@ -294,9 +300,20 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
 }
 
+pub(super) fn accept(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(ACCEPT).map(HeaderValue::as_bytes)
+}
+
 impl Recordable for HttpResponse {
     fn status(&self) -> u16 {
         self.status().as_u16()
+    }
+
+    fn set_expires(&mut self, date: Option<&[u8]>) {
+        match date.and_then(|date| HeaderValue::from_bytes(date).ok()) {
+            Some(date) => drop(self.headers_mut().insert(EXPIRES, date)),
+            None => drop(self.headers_mut().remove(&EXPIRES)),
+        }
     }
 
     fn record(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::Form;
 use crate::core::key::{Key, KeyError};
 
 /// The head of a request, the same for both frameworks: what a scope's resolver sees.
@@ -78,6 +79,16 @@ impl<'a> RequestHead<'a> {
             #[cfg(feature = "actix")]
             Head::Actix(request) => super::actix::content_type(request.headers()),
         }
+    }
+
+    /// In which form the client reads problems.
+    pub(super) fn form(&self) -> Form {
+        Form::accepted(match self.0 {
+            #[cfg(feature = "axum")]
+            Head::Axum(parts) => super::axum::accept(&parts.headers),
+            #[cfg(feature = "actix")]
+            Head::Actix(request) => super::actix::accept(request.headers()),
+        })
     }
 
     pub(super) fn key(&self) -> Option<Result<Key, KeyError>> {

@@ -1,9 +1,11 @@
 //! What both frameworks share: a handler's call, the head of a request, the reply.
 
+mod accept;
 #[cfg(feature = "actix")]
 pub(crate) mod actix;
 #[cfg(feature = "axum")]
 pub(crate) mod axum;
+mod cors;
 mod head;
 pub(crate) mod respond;
 
@@ -12,8 +14,13 @@ use std::{fmt, fmt::Display, sync::Arc};
 use bytes::Bytes;
 use serde::Serialize;
 
-pub use self::head::RequestHead;
+pub(crate) use self::accept::Form;
 use self::head::{Head, Sole};
+pub use self::{
+    cors::{CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS},
+    head::RequestHead,
+};
+pub use crate::expiry::IDEMPOTENCY_EXPIRES;
 use crate::{
     core::{
         fingerprint::Fingerprint,
@@ -106,9 +113,15 @@ impl fmt::Debug for CallHead {
 enum CallKind {
     /// A safe method: the handler runs directly.
     Safe,
+    /// Protection is turned off.
+    Disabled {
+        runtime: Idempotency,
+        target: Box<Target>,
+    },
     /// No key was sent, and the policy does not make one.
     Keyless {
         runtime: Idempotency,
+        form: Form,
         /// Only where somebody wants to know.
         target: Option<Box<Target>>,
     },
@@ -180,12 +193,20 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
              `.layer(idempotency.clone())` to the axum `Router`, or \
              `.app_data(idempotency.clone())`, not wrapped in `web::Data`, to the actix-web `App`",
         );
-        return Err(Problem::Misconfigured.render(&ProblemSettings::default()));
+        let problem = Problem::Misconfigured.render(&ProblemSettings::default());
+        return Err(problem.in_form(head.form()));
     };
+    if runtime.0.switch.is_off() {
+        return Ok(CallKind::Disabled {
+            runtime: runtime.clone(),
+            target: Box::new(target()),
+        });
+    }
     let key = head.key();
     if key.is_none() && !KEYED {
         return Ok(CallKind::Keyless {
             runtime: runtime.clone(),
+            form: head.form(),
             target: runtime.0.is_observed().then(|| Box::new(target())),
         });
     }
@@ -202,7 +223,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
             .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
     });
     Ok(CallKind::Keyed(Box::new(Keyed {
-        state: Arc::new(RunState::new(runtime.clone(), target())),
+        state: Arc::new(RunState::new(runtime.clone(), target()).in_form(head.form())),
         key,
         scope,
         value: None,
@@ -218,12 +239,12 @@ fn body_too_large(keyed: &Keyed) -> RenderedProblem {
     } = &*keyed.state;
     let inner = &runtime.0;
     // The policy, which may name the operation otherwise, is not known before the handler.
-    let operation = Operation {
+    let operation = Operation::Called {
         name: None,
         target: Some(target),
     };
     inner.report(operation, None, Outcome::BodyTooLarge, None);
-    Problem::BodyTooLarge.render(&inner.problems)
+    keyed.state.render(&Problem::BodyTooLarge)
 }
 
 /// What is to be done about a call, as far as can be said without asking the store.
@@ -236,7 +257,17 @@ enum Start {
 fn start(kind: CallKind, policy: &'static Policy) -> Start {
     match kind {
         CallKind::Safe => Start::Unprotected,
-        CallKind::Keyless { runtime, target } => {
+        CallKind::Disabled { runtime, target } => {
+            let operation = Operation::new(policy, Some(&target));
+            let outcome = Outcome::UnprotectedDisabled;
+            runtime.0.report(operation, None, outcome, None);
+            Start::Unprotected
+        }
+        CallKind::Keyless {
+            runtime,
+            form,
+            target,
+        } => {
             let inner = &runtime.0;
             let operation = Operation::new(policy, target.as_deref());
             if policy.key == KeyPolicy::Optional {
@@ -244,7 +275,8 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
                 Start::Unprotected
             } else {
                 inner.report(operation, None, Outcome::KeyMissing, None);
-                Start::Refused(Problem::KeyMissing.render(&inner.problems))
+                let problem = Problem::KeyMissing.render(&inner.problems);
+                Start::Refused(problem.in_form(form))
             }
         }
         CallKind::Keyed(keyed) => Start::Keyed(keyed),
@@ -271,7 +303,7 @@ fn wanted(mut keyed: Keyed, policy: &'static Policy) -> Result<(Arc<RunState>, W
     let operation = state.target.operation(policy);
     let refuse = |problem: &Problem| {
         state.report(policy, None, engine::refusal(problem));
-        Begun::Answer(Answer::Refuse(problem.render(&state.runtime.0.problems)))
+        Begun::Answer(Answer::Refuse(state.render(problem)))
     };
     let fingerprint = fingerprint.map_err(|error| {
         tracing::error!(

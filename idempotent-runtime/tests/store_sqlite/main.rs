@@ -2,6 +2,7 @@
 #![cfg(all(feature = "sqlite", feature = "store-contract"))]
 #![allow(clippy::unwrap_used)] // Helpers of tests are tests.
 
+mod earlier;
 mod faults;
 mod processes;
 mod sharing;

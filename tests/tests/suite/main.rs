@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod admin;
 mod away;
 mod commit_in;
 mod contract;
@@ -14,6 +15,7 @@ mod key;
 mod late;
 mod limits;
 mod operation;
+mod operator;
 mod order;
 mod problems;
 mod reconcile;
@@ -24,7 +26,9 @@ mod secrets;
 mod shared;
 mod spans;
 mod store;
+mod switch;
 mod unreadable;
 mod used_up;
+mod visible;
 mod wait;
 mod wrapped;

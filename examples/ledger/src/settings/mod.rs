@@ -8,7 +8,7 @@ mod tests;
 use std::{
     env,
     ffi::OsString,
-    io,
+    fmt, io,
     io::Write as _,
     net::{SocketAddr, TcpListener},
     time::Duration,
@@ -45,6 +45,26 @@ pub struct Settings {
     pub ttl: Option<Duration>,
     /// `ON_LOST`: in place of the attributes' `on_lost`. For experiments.
     pub on_lost: Option<OnLost>,
+    /// `ADMIN_TOKEN`: what operators must say to be let in; without it nobody is.
+    pub admin_token: Option<AdminToken>,
+}
+
+/// A token, which is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AdminToken(String);
+
+impl AdminToken {
+    /// The token, to compare others with.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("AdminToken(…)")
+    }
 }
 
 impl Settings {
@@ -84,6 +104,7 @@ impl Settings {
                 .map(|value| duration("TTL", &value, LONGEST_TTL, TTL))
                 .transpose()?,
             on_lost: set("ON_LOST")?.map(|value| on_lost(&value)).transpose()?,
+            admin_token: set("ADMIN_TOKEN")?.map(AdminToken),
         })
     }
 

@@ -20,6 +20,7 @@ fn nothing_need_be_set() {
         lease: None,
         ttl: None,
         on_lost: None,
+        admin_token: None,
     };
     assert_eq!(read(&[]).unwrap(), settings);
     let names = [
@@ -30,6 +31,7 @@ fn nothing_need_be_set() {
         "LEASE",
         "TTL",
         "ON_LOST",
+        "ADMIN_TOKEN",
     ];
     assert_eq!(read(&names.map(|name| (name, ""))).unwrap(), settings);
 }
@@ -43,6 +45,7 @@ fn what_is_set_is_taken() {
         ("LEASE", "5s"),
         ("TTL", "1h 30m"),
         ("ON_LOST", "refuse"),
+        ("ADMIN_TOKEN", "hush"),
     ]);
     let settings = settings.unwrap();
     assert_eq!(settings.listen, "[::1]:80");
@@ -51,6 +54,9 @@ fn what_is_set_is_taken() {
     assert_eq!(settings.lease, Some(Duration::from_secs(5)));
     assert_eq!(settings.ttl, Some(Duration::from_mins(90)));
     assert_eq!(settings.on_lost, Some(OnLost::Refuse));
+    let token = settings.admin_token.as_ref().map(AdminToken::as_str);
+    assert_eq!(token, Some("hush"));
+    assert!(!format!("{settings:?}").contains("hush"));
     assert_eq!(read(&[("NEAR_CACHE_BYTES", "0")]).unwrap().near_cache, None);
 }
 

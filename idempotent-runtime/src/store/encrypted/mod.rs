@@ -8,9 +8,11 @@ use std::{any::Any, fmt, future::Future, pin::Pin};
 pub use self::key::{SealingKey, SealingKeyError, SealingKeyId};
 use self::seal::{OVERHEAD, OpenError, Place, open, seal};
 use super::{
-    ClaimAnswer, Completion, Fence, Found, MemoryUsage, Notify, Store, StoreError, Transactional,
+    ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, Inspect, Inspection, Listing,
+    MemoryUsage, Notify, Page, RecordState, Store, StoreError, Transactional,
 };
 use crate::core::{
+    fingerprint::Fingerprint,
     record::{Claim, RecordId},
     response::StoredResponse,
 };
@@ -136,20 +138,25 @@ impl<S: Store> Encrypted<S> {
         else {
             return Ok(found);
         };
-        let place = Place {
-            id,
-            fingerprint: &fingerprint,
-        };
-        let response = match open(&response, place, &self.keys) {
-            Ok(opened) => opened,
-            Err(OpenError::Plain) if self.accepts_plain => response,
-            Err(error) => return Err(StoreError::unreadable(error)),
-        };
         Ok(Found::Done {
             fingerprint,
-            response,
+            response: self.open_response(id, &fingerprint, response)?,
             ttl_left,
         })
+    }
+
+    fn open_response(
+        &self,
+        id: &RecordId,
+        fingerprint: &Fingerprint,
+        response: StoredResponse,
+    ) -> Result<StoredResponse, StoreError> {
+        let place = Place { id, fingerprint };
+        match open(&response, place, &self.keys) {
+            Ok(opened) => Ok(opened),
+            Err(OpenError::Plain) if self.accepts_plain => Ok(response),
+            Err(error) => Err(StoreError::unreadable(error)),
+        }
     }
 
     fn open_fenced(&self, id: &RecordId, completion: Completion) -> Result<Completion, StoreError> {
@@ -206,6 +213,10 @@ impl<S: Store> Store for Encrypted<S> {
         self.store.as_transactional().map(|_| self as _)
     }
 
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.store.as_inspect().map(|_| self as _)
+    }
+
     fn memory_usage(&self) -> MemoryUsage {
         self.store.memory_usage()
     }
@@ -227,6 +238,46 @@ impl<S: Store> Transactional for Encrypted<S> {
                 .await?;
             self.open_fenced(&claim.id, completion)
         })
+    }
+}
+
+impl<S: Store> Inspect for Encrypted<S> {
+    /// A record is opened. One that does not open is [`StoreError::Unreadable`].
+    fn inspect<'a>(
+        &'a self,
+        id: &'a RecordId,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Inspection>, StoreError>> + Send + 'a>> {
+        Box::pin(async move {
+            let store = self.store.as_inspect().ok_or(StoreError::Unsupported)?;
+            let Some(mut inspection) = store.inspect(id).await? else {
+                return Ok(None);
+            };
+            if let RecordState::Done { response, .. } = &mut inspection.state {
+                *response = self.open_response(id, &inspection.fingerprint, response.clone())?;
+            }
+            Ok(Some(inspection))
+        })
+    }
+
+    fn forget<'a>(
+        &'a self,
+        id: &'a RecordId,
+        forget: Forget,
+    ) -> Pin<Box<dyn Future<Output = Result<Forgotten, StoreError>> + Send + 'a>> {
+        match self.store.as_inspect() {
+            Some(store) => store.forget(id, forget),
+            None => Box::pin(async { Err(StoreError::Unsupported) }),
+        }
+    }
+
+    fn list<'a>(
+        &'a self,
+        listing: &'a Listing,
+    ) -> Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send + 'a>> {
+        match self.store.as_inspect() {
+            Some(store) => store.list(listing),
+            None => Box::pin(async { Err(StoreError::Unsupported) }),
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! time, by whoever adds one to their shard, so that no request waits for a sweep.
 
 mod budget;
+mod inspect;
 mod shard;
 
 use std::{
@@ -18,7 +19,7 @@ use std::{
 use foldhash::fast::RandomState;
 
 use self::{budget::Budget, shard::Shard};
-use super::{ClaimAnswer, Completion, Fence, MemoryUsage, Notify, Store, StoreError};
+use super::{ClaimAnswer, Completion, Fence, Inspect, MemoryUsage, Notify, Store, StoreError};
 use crate::{
     clock::{Clock, SystemClock},
     core::{
@@ -211,6 +212,10 @@ impl Store for MemoryStore {
     }
 
     fn as_notify(&self) -> Option<&dyn Notify> {
+        Some(self)
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
         Some(self)
     }
 

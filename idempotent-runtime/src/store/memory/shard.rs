@@ -1,5 +1,7 @@
 //! One shard of the map: claims, records, and when they expire.
 
+mod inspect;
+
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap},
@@ -43,6 +45,10 @@ pub(super) struct Shard {
 struct Slot {
     owner: OwnerToken,
     fingerprint: Fingerprint,
+    /// When the state began.
+    since: Timestamp,
+    /// How often the id was claimed, each time in the place of a lost claim.
+    attempts: u32,
     state: State,
 }
 
@@ -68,15 +74,19 @@ impl Shard {
         clock: &dyn Clock,
         budget: &Budget,
     ) -> Result<ClaimAnswer, StoreError> {
+        let now = clock.now();
+        let mut attempts = 1;
         if let Some(slot) = self.slots.get(&claim.id) {
             if slot.is_claimed_by(claim.owner) {
                 return Ok(ClaimAnswer::Claimed);
             }
-            // Most claims are of an absent id, and need not ask for the time.
-            let now = clock.now();
-            let is_taken_over = claim.takes_over && matches!(slot.state, State::Lost { .. });
-            if !slot.is_expired(now) && !is_taken_over {
+            let is_lost = matches!(slot.state, State::Lost { .. });
+            let is_expired = slot.is_expired(now);
+            if !(is_expired || is_lost && claim.takes_over) {
                 return Ok(ClaimAnswer::Found(slot.found(now)));
+            }
+            if !is_expired {
+                attempts = slot.attempts.saturating_add(1);
             }
         }
         let reserved = claim
@@ -90,7 +100,7 @@ impl Shard {
         })?;
         self.slots.remove(&claim.id);
         let bell = None;
-        self.insert(claim, State::Running { reserved, bell });
+        self.insert(claim, now, attempts, State::Running { reserved, bell });
         Ok(ClaimAnswer::Claimed)
     }
 
@@ -105,7 +115,7 @@ impl Shard {
         let done = State::Done { expires, response };
         match self.slots.get_mut(&claim.id) {
             Some(slot) if slot.owner == claim.owner && !slot.is_done() => {
-                slot.leave_running(done, budget);
+                slot.leave_running(done, now, budget);
             }
             Some(slot) if !slot.is_expired(now) => {
                 return if slot.owner == claim.owner {
@@ -118,7 +128,7 @@ impl Shard {
                 self.remove(&claim.id, budget);
                 // The effect has happened: its record is kept even if that goes over the budget.
                 budget.take(done.bytes());
-                self.insert(claim, done);
+                self.insert(claim, now, 1, done);
             }
         }
         self.expiries.push(Reverse((expires, claim.id)));
@@ -156,7 +166,7 @@ impl Shard {
             OnLost::Rerun => self.end_claim(&claim.id, budget),
             OnLost::Refuse => {
                 let expires = now.after(claim.ttl);
-                slot.leave_running(State::Lost { expires }, budget);
+                slot.leave_running(State::Lost { expires }, now, budget);
                 self.expiries.push(Reverse((expires, claim.id)));
                 self.sweep(now, SWEEP_STEP, budget);
             }
@@ -169,10 +179,12 @@ impl Shard {
         }
     }
 
-    fn insert(&mut self, claim: &Claim, state: State) {
+    fn insert(&mut self, claim: &Claim, since: Timestamp, attempts: u32, state: State) {
         let slot = Slot {
             owner: claim.owner,
             fingerprint: claim.fingerprint,
+            since,
+            attempts,
             state,
         };
         self.slots.insert(claim.id, Box::new(slot));
@@ -217,6 +229,10 @@ impl Slot {
         self.owner == owner && matches!(self.state, State::Running { .. })
     }
 
+    fn is_running(&self) -> bool {
+        matches!(self.state, State::Running { .. })
+    }
+
     fn is_done(&self) -> bool {
         matches!(self.state, State::Done { .. })
     }
@@ -245,9 +261,10 @@ impl Slot {
     }
 
     /// Replaces the claim by what came of it, and wakes those who waited.
-    fn leave_running(&mut self, next: State, budget: &Budget) {
+    fn leave_running(&mut self, next: State, now: Timestamp, budget: &Budget) {
         budget.change(self.state.bytes(), next.bytes());
         self.ring();
+        self.since = now;
         self.state = next;
     }
 

@@ -9,7 +9,8 @@ use std::{any::Any, fmt, future::Future, pin::Pin, sync::Arc};
 
 use self::records::Records;
 use super::{
-    ClaimAnswer, Completion, Fence, Found, MemoryUsage, Notify, Store, StoreError, Transactional,
+    ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, Inspect, Inspection, Listing,
+    MemoryUsage, Notify, Page, Store, StoreError, Transactional,
 };
 use crate::{
     clock::{Clock, SystemClock, Timestamp},
@@ -56,7 +57,8 @@ use crate::{
 /// not count the time for which a machine is suspended.
 ///
 /// A record that somebody deletes from the store by hand is replayed by each process that keeps
-/// it, until its ttl ends or [`invalidate`](Self::invalidate) is called there.
+/// it, until its ttl ends or [`invalidate`](Self::invalidate) is called there. So is one that
+/// [`Inspect::forget`] has removed in another process; in this one it is gone from the cache too.
 ///
 /// # Memory
 ///
@@ -213,6 +215,10 @@ impl<S: Store> Store for NearCache<S> {
         self.0.store.as_transactional().map(|_| self as _)
     }
 
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
+        self.0.store.as_inspect().map(|_| self as _)
+    }
+
     fn memory_usage(&self) -> MemoryUsage {
         MemoryUsage {
             near_cache_bytes: Some(self.bytes()),
@@ -234,6 +240,54 @@ impl<S: Store> Transactional for NearCache<S> {
         };
         self.0.records.end_run(claim);
         transactional.complete_in(connection, claim, response)
+    }
+}
+
+impl<S: Store> Inspect for NearCache<S> {
+    /// What the store has, and not what is kept of it here.
+    fn inspect<'a>(
+        &'a self,
+        id: &'a RecordId,
+    ) -> Pin<Box<dyn Future<Output = Result<Option<Inspection>, StoreError>> + Send + 'a>> {
+        match self.0.store.as_inspect() {
+            Some(store) => store.inspect(id),
+            None => Box::pin(async { Err(StoreError::Unsupported) }),
+        }
+    }
+
+    fn forget<'a>(
+        &'a self,
+        id: &'a RecordId,
+        forget: Forget,
+    ) -> Pin<Box<dyn Future<Output = Result<Forgotten, StoreError>> + Send + 'a>> {
+        Box::pin(async move {
+            let store = self.0.store.as_inspect().ok_or(StoreError::Unsupported)?;
+            // Also where the answer is lost or not waited for: it may have been carried out.
+            let _invalidated = Invalidating { cache: self, id };
+            store.forget(id, forget).await
+        })
+    }
+
+    fn list<'a>(
+        &'a self,
+        listing: &'a Listing,
+    ) -> Pin<Box<dyn Future<Output = Result<Page, StoreError>> + Send + 'a>> {
+        match self.0.store.as_inspect() {
+            Some(store) => store.list(listing),
+            None => Box::pin(async { Err(StoreError::Unsupported) }),
+        }
+    }
+}
+
+/// Forgets a record when it is dropped.
+struct Invalidating<'a, S: Store> {
+    cache: &'a NearCache<S>,
+    id: &'a RecordId,
+}
+
+impl<S: Store> Drop for Invalidating<'_, S> {
+    fn drop(&mut self) {
+        self.cache.invalidate(self.id);
     }
 }
 

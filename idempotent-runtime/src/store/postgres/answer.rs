@@ -114,7 +114,7 @@ fn bytes(row: &PgRow, binary: bool) -> Result<Option<Vec<u8>>, Failure> {
         .ok_or_else(|| unreadable("bytes that are not written as hexadecimal digits"))
 }
 
-fn nibble(digit: u8) -> Option<u8> {
+pub(super) fn nibble(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

@@ -8,6 +8,7 @@ mod answer;
 mod attendant;
 mod builder;
 mod failure;
+mod inspect;
 mod listener;
 mod renewals;
 mod statement;
@@ -28,7 +29,7 @@ use self::{
     watched::POLL_PAUSE,
 };
 pub use self::{builder::PostgresStoreBuilder, table::InvalidTableName};
-use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional};
+use super::{ClaimAnswer, Completion, Fence, Inspect, Notify, Store, StoreError, Transactional};
 use crate::core::{
     fingerprint::Fingerprint, protocol::Found, record::Claim, response::StoredResponse,
 };
@@ -310,6 +311,10 @@ impl Store for PostgresStore {
     }
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
+        Some(self)
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
         Some(self)
     }
 }

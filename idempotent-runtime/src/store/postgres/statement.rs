@@ -206,17 +206,17 @@ impl Statements {
 }
 
 /// The values of a call, being written. Nothing but digits and what this type adds gets in.
-struct Text(String);
+pub(super) struct Text(String);
 
 impl Text {
-    fn new(start: &str, room: usize) -> Self {
+    pub(super) fn new(start: &str, room: usize) -> Self {
         let mut text = String::with_capacity(start.len() + 320 + room * 2);
         text.push_str(start);
         text.push('(');
         Self(text)
     }
 
-    fn value(&mut self, value: &str) {
+    pub(super) fn value(&mut self, value: &str) {
         if !self.0.ends_with('(') {
             self.0.push(',');
         }
@@ -224,7 +224,7 @@ impl Text {
     }
 
     /// In the form that does not depend on `standard_conforming_strings`.
-    fn bytes(&mut self, bytes: &[u8]) {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) {
         const DIGITS: [u8; 16] = *b"0123456789abcdef";
         self.value("E'\\\\x");
         for byte in bytes {
@@ -241,12 +241,12 @@ impl Text {
         self.0.push_str("'::uuid");
     }
 
-    fn duration(&mut self, duration: Duration) {
+    pub(super) fn duration(&mut self, duration: Duration) {
         self.value(&micros(duration).to_string());
         self.0.push_str("*interval'1us'");
     }
 
-    fn end(mut self) -> String {
+    pub(super) fn end(mut self) -> String {
         self.0.push(')');
         self.0
     }

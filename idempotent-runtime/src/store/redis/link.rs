@@ -105,6 +105,17 @@ impl Link {
         answer.extract_error()
     }
 
+    /// As [`one`](Self::one), from the master of this slot, where the servers are a cluster.
+    pub(super) async fn one_of_slot(&self, cmd: &Cmd, slot: u16) -> RedisResult<Value> {
+        let mut answers = self
+            .repeated(
+                |mut connection| async move { Ok(vec![connection.one_of_slot(cmd, slot).await?]) },
+            )
+            .await?;
+        let answer = answers.pop().unwrap_or(Value::Nil);
+        answer.extract_error()
+    }
+
     /// The answers to commands that may be repeated; an error of one is a value in its place.
     pub(super) async fn several(&self, pipeline: &Pipeline) -> RedisResult<Vec<Value>> {
         self.repeated(|mut connection| async move { connection.several(pipeline).await })

@@ -7,6 +7,7 @@
 mod bells;
 mod builder;
 mod examine;
+mod inspect;
 mod link;
 mod script;
 mod servers;
@@ -24,7 +25,7 @@ use self::{
     builder::Replicas,
     link::Link,
 };
-use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError};
+use super::{ClaimAnswer, Completion, Fence, Inspect, Notify, Store, StoreError};
 use crate::core::{
     record::{Claim, RecordId},
     response::StoredResponse,
@@ -86,7 +87,8 @@ const LOOKS: [Duration; 2] = [Duration::from_secs(1), Duration::from_millis(100)
 /// The commands `EVAL`, `EVALSHA`, `SET`, `GET`, `GETRANGE`, `EXISTS`, `DEL`, `PEXPIRE`, `PTTL`
 /// and `PING` on keys under the prefix; with `SPUBLISH` and `SSUBSCRIBE` on channels of the same
 /// names, waiters are woken at once and need not look every 100 ms. `INFO`, `CONFIG GET` and
-/// `WAIT` where they are used.
+/// `WAIT` where they are used; for operators `TIME`, and `APPEND` to write down when a claim was
+/// granted that is renewed, and to list claims `SCAN`, and in a cluster `CLUSTER SLOTS`.
 ///
 /// # TLS
 ///
@@ -206,6 +208,10 @@ impl Store for RedisStore {
     fn abandon(&self, _claim: &Claim) {}
 
     fn as_notify(&self) -> Option<&dyn Notify> {
+        Some(self)
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
         Some(self)
     }
 }

@@ -59,9 +59,10 @@ local left = -2
 if found then
   left = redis.call('PTTL', KEYS[1])
   local state, owner = string.sub(found, 1, 2), string.sub(ARGV[1], 3, 18)
-  local mine = string.sub(found, 3, 18) == owner and #found == 66
+  local whole = #found == 66 or #found == 74
+  local mine = string.sub(found, 3, 18) == owner and whole
   if not mine or (state ~= '\1\1' and state ~= '\1\2') then
-    if state ~= '\1\2' or #found ~= 66 then return {found, left} end
+    if state ~= '\1\2' or not whole then return {found, left} end
     local ttl = struct.unpack('<I8', found, 51)
     if left == -1 or left > ttl or ARGV[3] ~= '1' then return {found, left} end
   end
@@ -111,10 +112,22 @@ return 0",
 
 /// Lets the claim of the owner `ARGV[1]` live for another `ARGV[2]` ms. Gives 1, 0 when it is not
 /// there, -1 when what is there cannot be read.
+///
+/// The first renewal writes down when the claim was granted, which until then is known from what
+/// is left of its lease. That is only for operators: it may be forbidden, or there be no room.
 pub(super) static RENEW: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local head = redis.call('GETRANGE', KEYS[1], 0, 17)
 if head == '\1\1' .. ARGV[1] or head == '\1\2' .. ARGV[1] then
+  local claim = redis.call('GETRANGE', KEYS[1], 0, -1)
+  local time = #claim == 66 and redis.pcall('TIME')
+  local left = redis.call('PTTL', KEYS[1])
+  if time and not time.err and left > 0 then
+    local now = time[1] * 1000 + math.floor(time[2] / 1000)
+    local lives = struct.unpack('<I8', claim, 59)
+    if string.byte(claim, 2) == 2 then lives = lives + struct.unpack('<I8', claim, 51) end
+    redis.pcall('APPEND', KEYS[1], struct.pack('<I8', now - math.max(lives - left, 0)))
+  end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
   return 1
 end
@@ -136,5 +149,46 @@ pub(super) static WATCH: LazyLock<Script> = LazyLock::new(|| {
         r"local state = string.byte(redis.call('GETRANGE', KEYS[1], 1, 1))
 if state ~= 1 and state ~= 2 then return {false, -2} end
 return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1])}",
+    )
+});
+
+/// Gives the value, or nothing, what is left of it, and the time in seconds and microseconds.
+pub(super) static INSPECT: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local time = redis.call('TIME')
+return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), time[1], time[2]}",
+    )
+});
+
+/// As `INSPECT`, but of a claim alone: of records there may be many, and large ones.
+pub(super) static INSPECT_CLAIM: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local time = redis.call('TIME')
+local state = string.byte(redis.call('GETRANGE', KEYS[1], 1, 1))
+if state ~= 1 and state ~= 2 then return {false, -2, time[1], time[2]} end
+return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), time[1], time[2]}",
+    )
+});
+
+/// Removes what is there; where `ARGV[1]` is not `1`, only a record or a lost claim. Gives 1 when
+/// it is gone, 0 when nothing was there, 2 when a claim runs, -1 when it cannot be read.
+pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(
+        r"local head = redis.call('GETRANGE', KEYS[1], 0, 1)
+if head == '' and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+if ARGV[1] ~= '1' then
+  if head == '\1\1' then return 2 end
+  if head == '\1\2' then
+    local claim = redis.call('GETRANGE', KEYS[1], 0, -1)
+    if #claim ~= 66 and #claim ~= 74 then return -1 end
+    local left = redis.call('PTTL', KEYS[1])
+    if left == -1 or left > struct.unpack('<I8', claim, 51) then return 2 end
+  elseif head ~= '\1\3' then
+    return -1
+  end
+end
+redis.call('DEL', KEYS[1])
+redis.pcall('SPUBLISH', KEYS[1], '')
+return 1",
     )
 });

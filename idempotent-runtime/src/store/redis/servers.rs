@@ -8,6 +8,7 @@ use redis::{
     aio::{AsyncPushSender, ConnectionLike, MultiplexedConnection},
     cluster::{ClusterClient, ClusterClientBuilder},
     cluster_async::ClusterConnection,
+    cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, SlotAddr},
     io::tcp::{TcpSettings, socket2::TcpKeepalive},
     sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType},
 };
@@ -163,6 +164,19 @@ impl Connection {
         match self {
             Self::Single(connection) => connection.send_packed_command(cmd).await,
             Self::Cluster(connection) => connection.req_packed_command(cmd).await,
+        }
+    }
+
+    /// The answer of the master of this slot.
+    pub(super) async fn one_of_slot(&mut self, cmd: &Cmd, slot: u16) -> RedisResult<Value> {
+        match self {
+            Self::Single(_) => self.one(cmd).await,
+            Self::Cluster(connection) => {
+                let route = Route::new(slot, SlotAddr::Master);
+                let route = SingleNodeRoutingInfo::SpecificNode(route);
+                let route = RoutingInfo::SingleNode(route);
+                connection.route_command(cmd.clone(), route).await
+            }
         }
     }
 

@@ -8,15 +8,19 @@
 //! | 18..50 | fingerprint | fingerprint |
 //! | 50..58 | ttl, in ms, little endian | ttl |
 //! | 58.. | lease, in ms, little endian | the stored response, in its durable form |
+//! | 66..74 | once it was renewed: when it was granted, in ms since 1970 | |
 //!
 //! The value expires by itself: a record when its ttl ends, a claim that may be run again when its
 //! lease ends, and one that may not a ttl after its lease. So what is left of a lease is known
 //! from how long the value still lives, by the server's own clock.
 
+mod inspection;
+
 use std::time::Duration;
 
 use bytes::Bytes;
 
+pub(super) use self::inspection::inspection;
 use crate::{
     core::{
         fingerprint::Fingerprint,
@@ -97,7 +101,12 @@ pub(super) struct Kept {
 
 #[derive(Debug)]
 enum What {
-    Claim { lease_ms: u64, on_lost: OnLost },
+    Claim {
+        lease_ms: u64,
+        on_lost: OnLost,
+        /// Only where it was renewed.
+        claimed_at: Option<u64>,
+    },
     Record(StoredResponse),
 }
 
@@ -120,14 +129,22 @@ impl Kept {
         let (ttl, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
         let fingerprint = Fingerprint::from_bytes(*fingerprint);
         let what = match *state {
-            MAY_RERUN | REFUSES => What::Claim {
-                lease_ms: u64::from_le_bytes(rest.try_into().map_err(|_| damaged())?),
-                on_lost: if *state == REFUSES {
-                    OnLost::Refuse
-                } else {
-                    OnLost::Rerun
-                },
-            },
+            MAY_RERUN | REFUSES => {
+                let (lease, rest) = rest.split_first_chunk().ok_or_else(damaged)?;
+                let claimed_at = match rest {
+                    [] => None,
+                    rest => Some(rest.try_into().map_err(|_| damaged())?),
+                };
+                What::Claim {
+                    lease_ms: u64::from_le_bytes(*lease),
+                    on_lost: if *state == REFUSES {
+                        OnLost::Refuse
+                    } else {
+                        OnLost::Rerun
+                    },
+                    claimed_at: claimed_at.map(u64::from_le_bytes),
+                }
+            }
             RECORD => What::Record(
                 StoredResponse::from_durable(value.slice(PREFIX..), id, &fingerprint)
                     .map_err(StoreError::unreadable)?,
@@ -181,7 +198,9 @@ impl Kept {
                 ttl_left: Duration::from_millis(left.map_or(ttl_ms, |left| left.min(ttl_ms))),
             },
             What::Claim { .. } if lost => Found::Lost { fingerprint },
-            What::Claim { lease_ms, on_lost } => {
+            What::Claim {
+                lease_ms, on_lost, ..
+            } => {
                 let after = match on_lost {
                     OnLost::Rerun => 0,
                     OnLost::Refuse => ttl_ms,
@@ -208,6 +227,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::Timestamp;
 
     const FINGERPRINT: Fingerprint = Fingerprint::from_bytes([7; 32]);
 
@@ -242,6 +262,27 @@ mod tests {
             }
         }
         let claim = claim(OnLost::Refuse);
+        let mut renewed = of_claim(&claim);
+        renewed.extend_from_slice(&5_u64.to_le_bytes());
+        let now = Timestamp::from_millis(1_000_000);
+        let of = |value| {
+            inspection(
+                claim.id,
+                Kept::read(&claim.id, value).unwrap(),
+                86_401_000,
+                now,
+            )
+        };
+        assert_eq!(
+            of(renewed.clone()).claimed_at,
+            Some(Timestamp::from_millis(5))
+        );
+        assert_eq!(
+            of(of_claim(&claim)).claimed_at,
+            Some(Timestamp::from_millis(971_000))
+        );
+        renewed.pop();
+        assert!(Kept::read(&claim.id, renewed).is_err());
         let lost = Kept::read(&claim.id, of_claim(&claim)).unwrap();
         assert_eq!(lost.runs_for(86_400_000), None);
         assert!(matches!(lost.found(86_400_000), Found::Lost { .. }));

@@ -214,7 +214,7 @@ impl RedisStore {
 }
 
 /// Runs a script.
-async fn run(
+pub(super) async fn run(
     link: &Link,
     script: &Script,
     key: &[u8],
@@ -240,7 +240,7 @@ async fn call<T, A: Future<Output = RedisResult<T>>>(
 }
 
 /// A value and what is left of it.
-fn read(id: &RecordId, value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
+pub(super) fn read(id: &RecordId, value: Value, left: &Value) -> Result<(Kept, i64), StoreError> {
     let (Value::BulkString(bytes), Value::Int(left)) = (value, left) else {
         return Err(unexpected());
     };
@@ -272,7 +272,7 @@ fn fence(answer: &Value) -> Result<Fence, StoreError> {
     }
 }
 
-fn unexpected() -> StoreError {
+pub(super) fn unexpected() -> StoreError {
     StoreError::unavailable("the server's answer is not one to this question")
 }
 

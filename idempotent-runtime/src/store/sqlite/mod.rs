@@ -8,6 +8,7 @@ mod bells;
 mod builder;
 mod connect;
 mod failure;
+mod inspect;
 mod patience;
 mod reader;
 mod rules;
@@ -33,7 +34,7 @@ use self::{
     thread::Desk,
     verb::{Answer, Asked, Order, Question, Verb},
 };
-use super::{ClaimAnswer, Completion, Fence, Notify, Store, StoreError, Transactional};
+use super::{ClaimAnswer, Completion, Fence, Inspect, Notify, Store, StoreError, Transactional};
 use crate::core::{record::Claim, response::StoredResponse};
 
 /// How often a waiter looks whether another process has ended a claim.
@@ -125,7 +126,8 @@ impl SqliteStore {
     }
 
     /// Creates the table and its index where they are not there: what `sql/sqlite.sql` says, in
-    /// one transaction. May be called at every start, and by several processes at once.
+    /// one transaction; a table of an earlier version gets the columns that it lacks. May be
+    /// called at every start, and by several processes at once.
     ///
     /// # Errors
     ///
@@ -213,6 +215,10 @@ impl Store for SqliteStore {
     }
 
     fn as_transactional(&self) -> Option<&dyn Transactional> {
+        Some(self)
+    }
+
+    fn as_inspect(&self) -> Option<&dyn Inspect> {
         Some(self)
     }
 }

@@ -12,6 +12,7 @@ use super::{
     thread::Traffic,
     verb::{Order, Question},
 };
+use crate::store::{Cursor, Listing, Page, StoreError};
 
 pub(super) struct Reader {
     pub(super) line: Line,
@@ -27,6 +28,8 @@ impl Reader {
         while self.questions.recv_many(&mut batch, MAX_ROWS).await > 0 {
             let asked = batch.len();
             batch.retain(|question| !question.is_given_up());
+            let is_listing = |question: &mut Question| matches!(question, Question::List(..));
+            let listings: Vec<_> = batch.extract_if(.., is_listing).collect();
             if self.answer(&mut batch).await.is_err() {
                 // One of them may be about a damaged page: the others are not to suffer.
                 for question in std::mem::take(&mut batch) {
@@ -38,9 +41,33 @@ impl Reader {
                     }
                 }
             }
+            for listing in listings {
+                if let Question::List(listing, answer) = listing {
+                    let page = self.list(&listing).await;
+                    let _ = answer.send(page);
+                }
+            }
             self.traffic.answered(asked);
         }
         self.line.close().await;
+    }
+
+    async fn list(&mut self, listing: &Listing) -> Result<Page, StoreError> {
+        let after = match listing.after {
+            None => None,
+            Some(Cursor::Id(id)) => Some(id),
+            Some(Cursor::Place(..)) => return Err(StoreError::Unsupported),
+        };
+        let page = match self.line.get().await {
+            Ok(connection) => {
+                self.statements
+                    .listing
+                    .list(connection, listing, after)
+                    .await
+            }
+            Err(failure) => Err(failure),
+        };
+        self.line.checked(page).map_err(|failure| failure.failing())
     }
 
     /// Answers all of them, or leaves all of them.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::{
+    clock::Timestamp,
     core::{
         fingerprint::Fingerprint,
         policy::OnLost,
@@ -12,7 +13,9 @@ use crate::{
         record::{Claim, OwnerToken, RecordId},
         response::StoredResponse,
     },
-    store::{ClaimAnswer, Completion, Fence, StoreError},
+    store::{
+        ClaimAnswer, Completion, Fence, Forget, Forgotten, Inspection, RecordState, StoreError,
+    },
 };
 
 /// Milliseconds since 1970 by SQLite's clock.
@@ -26,6 +29,9 @@ pub(super) struct Row {
     pub(super) state: State,
     /// From then on the row is as good as absent.
     pub(super) expires_at: Millis,
+    pub(super) claimed_at: Option<Millis>,
+    /// How often the id was claimed, each time in the place of a lost claim.
+    pub(super) attempts: Option<i64>,
 }
 
 #[derive(Clone, Debug)]
@@ -36,7 +42,10 @@ pub(super) enum State {
     },
     /// The owner is kept so that a completion whose answer was lost can be repeated. The
     /// response is in its durable form, and read only for those who ask for it.
-    Done { response: Bytes },
+    Done {
+        response: Bytes,
+        completed_at: Option<Millis>,
+    },
 }
 
 /// What becomes of the row.
@@ -60,7 +69,16 @@ pub(super) fn claim(
         return Ok((ClaimAnswer::Found(row.found(&claim.id, now)?), Change::Keep));
     }
     // A repeated claim gets its whole lease again, because the first answer may be long lost.
-    Ok((ClaimAnswer::Claimed, Change::Put(Row::running(claim, now))))
+    let begun = match row {
+        Some(row) if row.is_claimed_by(claim.owner) => (row.claimed_at, row.attempts),
+        Some(row) if row.is_lost(now) => {
+            let attempts = row.attempts.map(|attempts| attempts.saturating_add(1));
+            (Some(now), attempts)
+        }
+        _ => (Some(now), Some(1)),
+    };
+    let running = Row::running(claim, now, begun);
+    Ok((ClaimAnswer::Claimed, Change::Put(running)))
 }
 
 pub(super) fn complete(
@@ -79,13 +97,17 @@ pub(super) fn complete(
             return Ok((Completion::Fenced(found), Change::Keep));
         }
     }
+    let own = row.filter(|row| row.owner == claim.owner);
     let done = Row {
         owner: claim.owner,
         fingerprint: claim.fingerprint,
         state: State::Done {
             response: response.to_durable(&claim.id, &claim.fingerprint).into(),
+            completed_at: Some(now),
         },
         expires_at: now.saturating_add(millis(claim.ttl)),
+        claimed_at: own.and_then(|own| own.claimed_at),
+        attempts: own.and_then(|own| own.attempts),
     };
     Ok((Completion::Stored, Change::Put(done)))
 }
@@ -103,14 +125,26 @@ pub(super) fn renew(row: Option<&Row>, claim: &Claim, now: Millis) -> (Fence, Ch
     match row {
         // Even where the lease is over: nobody has come meanwhile.
         Some(row) if row.is_claimed_by(claim.owner) => {
-            (Fence::Passed, Change::Put(Row::running(claim, now)))
+            let begun = (row.claimed_at, row.attempts);
+            (Fence::Passed, Change::Put(Row::running(claim, now, begun)))
         }
         _ => (Fence::Fenced, Change::Keep),
     }
 }
 
+pub(super) fn forget(row: Option<&Row>, forget: Forget, now: Millis) -> (Forgotten, Change) {
+    match row.filter(|row| !row.is_expired(now)) {
+        None => (Forgotten::Absent, Change::Keep),
+        Some(row) if row.is_running(now) && forget == Forget::Ended => {
+            (Forgotten::Running, Change::Keep)
+        }
+        Some(_) => (Forgotten::Removed, Change::Remove),
+    }
+}
+
 impl Row {
-    fn running(claim: &Claim, now: Millis) -> Self {
+    /// `begun` is when the id was claimed, and how often.
+    fn running(claim: &Claim, now: Millis, begun: (Option<Millis>, Option<i64>)) -> Self {
         let lease_until = now.saturating_add(millis(claim.lease));
         let on_lost = claim.on_lost;
         Self {
@@ -124,6 +158,8 @@ impl Row {
                 OnLost::Rerun => lease_until,
                 OnLost::Refuse => lease_until.saturating_add(millis(claim.ttl)),
             },
+            claimed_at: begun.0,
+            attempts: begun.1,
         }
     }
 
@@ -160,14 +196,61 @@ impl Row {
                 lease_left: Some(left(*lease_until, now)),
             },
             State::Running { .. } => Found::Lost { fingerprint },
-            State::Done { response } => Found::Done {
+            State::Done { response, .. } => Found::Done {
                 fingerprint,
-                response: StoredResponse::from_durable(response.clone(), id, &fingerprint)
-                    .map_err(StoreError::unreadable)?,
+                response: self.read(response, id)?,
                 ttl_left: left(self.expires_at, now),
             },
         })
     }
+
+    /// What an operator is told of it.
+    pub(super) fn inspect(
+        &self,
+        id: &RecordId,
+        now: Millis,
+    ) -> Result<Option<Inspection>, StoreError> {
+        if self.is_expired(now) {
+            return Ok(None);
+        }
+        let expires_at = timestamp(self.expires_at);
+        let state = match &self.state {
+            State::Running { lease_until, .. } if now < *lease_until => RecordState::Running {
+                lease_ends: Some(timestamp(*lease_until)),
+            },
+            State::Running { lease_until, .. } => RecordState::Lost {
+                since: timestamp(*lease_until),
+                expires_at,
+            },
+            State::Done {
+                response,
+                completed_at,
+            } => RecordState::Done {
+                completed_at: completed_at.map(timestamp),
+                expires_at,
+                response: self.read(response, id)?,
+            },
+        };
+        Ok(Some(Inspection {
+            id: *id,
+            fingerprint: self.fingerprint,
+            now: timestamp(now),
+            claimed_at: self.claimed_at.map(timestamp),
+            attempts: self
+                .attempts
+                .and_then(|attempts| u32::try_from(attempts).ok()),
+            state,
+        }))
+    }
+
+    fn read(&self, response: &Bytes, id: &RecordId) -> Result<StoredResponse, StoreError> {
+        StoredResponse::from_durable(response.clone(), id, &self.fingerprint)
+            .map_err(StoreError::unreadable)
+    }
+}
+
+fn timestamp(millis: Millis) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 
 fn left(end: Millis, now: Millis) -> Duration {

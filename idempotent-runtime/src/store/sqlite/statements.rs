@@ -5,6 +5,8 @@
 //! statement exists in a few sizes, so that it stays prepared; parameters that are not given are
 //! NULL, which is no id.
 
+mod listing;
+
 use std::{collections::HashMap, fmt::Write, sync::Arc};
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use sqlx::{
     sqlite::{SqliteArguments, SqliteRow},
 };
 
+use self::listing::ListingStatements;
 use super::{
     failure::Failure,
     rules::{Millis, Row, State},
@@ -54,6 +57,8 @@ pub(super) struct Statements {
     sweep: Arc<str>,
     record: Arc<str>,
     ping: Arc<str>,
+    columns: [Arc<str>; 3],
+    pub(super) listing: ListingStatements,
 }
 
 impl Statements {
@@ -62,7 +67,8 @@ impl Statements {
         let load = |size| {
             format!(
                 "SELECT clock.now, r.id, r.owner, r.fingerprint, r.state, r.lease_until, \
-                 r.expires_at, r.response FROM (SELECT {NOW} AS now) AS clock \
+                 r.expires_at, r.response, r.claimed_at, r.attempts \
+                 FROM (SELECT {NOW} AS now) AS clock \
                  LEFT JOIN \"{table}\" AS r ON r.id IN ({})",
                 repeated("?", size)
             )
@@ -73,13 +79,15 @@ impl Statements {
             save_and_commit: SIZES.map(|size| {
                 format!(
                     "INSERT INTO \"{table}\" \
-                     (id, owner, fingerprint, state, lease_until, expires_at, response) \
+                     (id, owner, fingerprint, state, lease_until, expires_at, response, \
+                     claimed_at, attempts) \
                      SELECT * FROM (VALUES {}) WHERE column1 IS NOT NULL \
                      ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, \
                      fingerprint = excluded.fingerprint, state = excluded.state, \
                      lease_until = excluded.lease_until, expires_at = excluded.expires_at, \
-                     response = excluded.response; COMMIT",
-                    repeated("(?, ?, ?, ?, ?, ?, ?)", size)
+                     response = excluded.response, claimed_at = excluded.claimed_at, \
+                     attempts = excluded.attempts; COMMIT",
+                    repeated("(?, ?, ?, ?, ?, ?, ?, ?, ?)", size)
                 )
                 .into()
             }),
@@ -96,26 +104,47 @@ impl Statements {
             record: format!(
                 "INSERT INTO \"{table}\" AS r \
                  (id, owner, fingerprint, state, lease_until, expires_at, response) \
-                 VALUES (?, ?, ?, {DONE}, NULL, {NOW} + ?, ?) \
+                 VALUES (?, ?, ?, {DONE}, {NOW}, {NOW} + ?, ?) \
                  ON CONFLICT (id) DO UPDATE SET owner = excluded.owner, \
                  fingerprint = excluded.fingerprint, state = excluded.state, \
                  lease_until = excluded.lease_until, expires_at = excluded.expires_at, \
-                 response = excluded.response \
+                 response = excluded.response, \
+                 claimed_at = iif(r.owner = excluded.owner, r.claimed_at, NULL), \
+                 attempts = iif(r.owner = excluded.owner, r.attempts, NULL) \
                  WHERE (r.owner = excluded.owner AND r.state <> {DONE} \
                  OR r.expires_at BETWEEN 1 AND {NOW}) \
                  AND r.state IN ({RUNNING_RERUN}, {RUNNING_REFUSE}, {DONE})"
             )
             .into(),
             ping: format!("SELECT 1 FROM \"{table}\" LIMIT 1").into(),
+            columns: [
+                format!("SELECT name FROM pragma_table_info('{table}')").into(),
+                format!("ALTER TABLE \"{table}\" ADD COLUMN claimed_at INTEGER").into(),
+                format!("ALTER TABLE \"{table}\" ADD COLUMN attempts INTEGER").into(),
+            ],
+            listing: ListingStatements::new(table),
         }
     }
 
-    /// Creates the table and its index where they are not there.
+    /// Creates the table and its index where they are not there, and in a table of an earlier
+    /// version the columns that it lacks.
     pub(super) async fn migrate(&self, connection: &mut SqliteConnection) -> Result<(), Failure> {
+        let failed = Failure::of("creating the table");
         sqlx::raw_sql(AssertSqlSafe(Arc::clone(&self.schema)))
-            .execute(connection)
+            .execute(&mut *connection)
             .await
-            .map_err(Failure::of("creating the table"))?;
+            .map_err(failed)?;
+        let [names, add @ ..] = &self.columns;
+        let names = sqlx::query(AssertSqlSafe(Arc::clone(names)))
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(Failure::of("looking for columns"))?;
+        let names: Vec<&str> = names.iter().filter_map(|row| row.try_get(0).ok()).collect();
+        for (name, add) in ["claimed_at", "attempts"].into_iter().zip(add) {
+            if !names.contains(&name) {
+                run(connection, add, SqliteArguments::default()).await?;
+            }
+        }
         Ok(())
     }
 
@@ -135,9 +164,9 @@ impl Statements {
         rows: &[(RecordId, &Row)],
     ) -> Result<(), Failure> {
         let mut arguments = SqliteArguments::default();
-        arguments.reserve(rows.len() * 7, 0);
+        arguments.reserve(rows.len() * 9, 0);
         for (id, row) in rows {
-            let (state, lease_until, response) = match &row.state {
+            let (state, time, response) = match &row.state {
                 State::Running {
                     lease_until,
                     on_lost,
@@ -148,15 +177,20 @@ impl Statements {
                     };
                     (state, Some(*lease_until), None)
                 }
-                State::Done { response } => (DONE, None, Some(&response[..])),
+                State::Done {
+                    response,
+                    completed_at,
+                } => (DONE, *completed_at, Some(&response[..])),
             };
             bind(&mut arguments, &id.as_bytes()[..])?;
             bind(&mut arguments, &row.owner.get().to_be_bytes()[..])?;
             bind(&mut arguments, &row.fingerprint.as_bytes()[..])?;
             bind(&mut arguments, state)?;
-            bind(&mut arguments, lease_until)?;
+            bind(&mut arguments, time)?;
             bind(&mut arguments, row.expires_at)?;
             bind(&mut arguments, response)?;
+            bind(&mut arguments, row.claimed_at)?;
+            bind(&mut arguments, row.attempts)?;
         }
         run(
             connection,
@@ -299,11 +333,17 @@ fn read(row: &SqliteRow) -> Result<Row, &'static str> {
             Some(DONE) => {
                 let response = bytes(7).ok_or("a record has no response")?;
                 let response = Bytes::copy_from_slice(response);
-                State::Done { response }
+                State::Done {
+                    response,
+                    completed_at: time(5),
+                }
             }
             _ => return Err("the row is in a state that this version does not know"),
         },
         expires_at: time(6).ok_or("the time of expiry is damaged")?,
+        // Only told to an operator; a row of an earlier version has neither, which reads as 0.
+        claimed_at: time(8),
+        attempts: number(9).filter(|attempts| *attempts > 0),
     })
 }
 

@@ -14,7 +14,9 @@ use crate::{
         record::{Claim, RecordId},
         response::StoredResponse,
     },
-    store::{ClaimAnswer, Completion, Fence, StoreError},
+    store::{
+        ClaimAnswer, Completion, Fence, Forget, Forgotten, Inspection, Listing, Page, StoreError,
+    },
 };
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -25,6 +27,9 @@ pub(super) enum Question {
     Claim(Claim, Answer<ClaimAnswer>),
     /// Whether a claim is running whose lease is not over.
     IsRunning(RecordId, Answer<bool>),
+    Inspect(RecordId, Answer<Option<Inspection>>),
+    /// Has a look of its own.
+    List(Listing, Answer<Page>),
     Ping(Answer<()>),
 }
 
@@ -42,6 +47,7 @@ pub(super) enum Verb {
     Complete(Claim, StoredResponse, Asked<Completion>),
     Release(Claim, Asked<Fence>),
     Renew(Claim, Asked<Fence>),
+    Forget(RecordId, Forget, Asked<Forgotten>),
 }
 
 /// An answer that is kept back until it is true for good.
@@ -85,6 +91,8 @@ impl Question {
         match self {
             Self::Claim(_, answer) => answer.is_closed(),
             Self::IsRunning(_, answer) => answer.is_closed(),
+            Self::Inspect(_, answer) => answer.is_closed(),
+            Self::List(_, answer) => answer.is_closed(),
             Self::Ping(answer) => answer.is_closed(),
         }
     }
@@ -93,8 +101,8 @@ impl Question {
     pub(super) fn id(&self) -> Option<RecordId> {
         match self {
             Self::Claim(claim, _) => Some(claim.id),
-            Self::IsRunning(id, _) => Some(*id),
-            Self::Ping(_) => None,
+            Self::IsRunning(id, _) | Self::Inspect(id, _) => Some(*id),
+            Self::List(..) | Self::Ping(_) => None,
         }
     }
 
@@ -118,6 +126,15 @@ impl Question {
                     .map(|row| row.is_some_and(|row| row.is_running(seen.now)));
                 let _ = answer.send(is_running);
             }
+            Self::Inspect(id, answer) => {
+                let row = seen.row(&id);
+                let inspection = row.and_then(|row| match row {
+                    Some(row) => row.inspect(&id, seen.now),
+                    None => Ok(None),
+                });
+                let _ = answer.send(inspection);
+            }
+            Self::List(..) => unreachable!("the reader looks for it by itself"),
             Self::Ping(answer) => {
                 let _ = answer.send(Ok(()));
             }
@@ -129,6 +146,8 @@ impl Question {
         match self {
             Self::Claim(_, answer) => drop(answer.send(Err(failure.refusing()))),
             Self::IsRunning(_, answer) => drop(answer.send(Err(failure.failing()))),
+            Self::Inspect(_, answer) => drop(answer.send(Err(failure.failing()))),
+            Self::List(_, answer) => drop(answer.send(Err(failure.failing()))),
             Self::Ping(answer) => drop(answer.send(Err(failure.failing()))),
         }
     }
@@ -150,7 +169,7 @@ impl Verb {
     /// of a run is worth writing even if nobody waits for the answer, because the runtime that
     /// asked may be shutting down.
     pub(super) fn is_moot(&self) -> bool {
-        matches!(self, Self::Claim(..) | Self::Renew(..)) && self.is_given_up()
+        matches!(self, Self::Claim(..) | Self::Renew(..) | Self::Forget(..)) && self.is_given_up()
     }
 
     /// Whether nobody waits for the answer any more.
@@ -159,6 +178,7 @@ impl Verb {
             Self::Claim(_, asked) => asked.answer.is_closed(),
             Self::Complete(_, _, asked) => asked.answer.is_closed(),
             Self::Release(_, asked) | Self::Renew(_, asked) => asked.answer.is_closed(),
+            Self::Forget(_, _, asked) => asked.answer.is_closed(),
         }
     }
 
@@ -172,6 +192,7 @@ impl Verb {
             | Self::Complete(claim, _, _)
             | Self::Release(claim, _)
             | Self::Renew(claim, _) => claim.id,
+            Self::Forget(id, _, _) => *id,
         }
     }
 
@@ -179,7 +200,7 @@ impl Verb {
     pub(super) fn weight(&self) -> usize {
         match self {
             Self::Complete(_, response, _) => response.as_bytes().len(),
-            Self::Claim(..) | Self::Release(..) | Self::Renew(..) => 0,
+            Self::Claim(..) | Self::Release(..) | Self::Renew(..) | Self::Forget(..) => 0,
         }
     }
 
@@ -191,6 +212,9 @@ impl Verb {
             }
             Self::Release(claim, asked) => {
                 matches!(asked.decided, Some(Ok(Fence::Passed))).then_some(claim.id)
+            }
+            Self::Forget(id, _, asked) => {
+                matches!(asked.decided, Some(Ok(Forgotten::Removed))).then_some(*id)
             }
             Self::Claim(..) | Self::Renew(..) => None,
         }
@@ -211,6 +235,12 @@ impl Verb {
                 asked.decide(row.map(|row| rules::release(row, claim, now)))
             }
             Self::Renew(claim, asked) => asked.decide(row.map(|row| rules::renew(row, claim, now))),
+            Self::Forget(_, forget, asked) => asked.decide(match row {
+                Err(_) if *forget == Forget::EvenRunning => {
+                    Ok((Forgotten::Removed, Change::Remove))
+                }
+                row => row.map(|row| rules::forget(row, *forget, now)),
+            }),
         };
         image.apply(id, change);
     }
@@ -221,6 +251,7 @@ impl Verb {
             Self::Claim(_, asked) => asked.settle(),
             Self::Complete(_, _, asked) => asked.settle(),
             Self::Release(_, asked) | Self::Renew(_, asked) => asked.settle(),
+            Self::Forget(_, _, asked) => asked.settle(),
         }
     }
 
@@ -230,6 +261,7 @@ impl Verb {
             Self::Claim(_, asked) => asked.fail(failure.refusing()),
             Self::Complete(_, _, asked) => asked.fail(failure.failing()),
             Self::Release(_, asked) | Self::Renew(_, asked) => asked.fail(failure.failing()),
+            Self::Forget(_, _, asked) => asked.fail(failure.failing()),
         }
     }
 }

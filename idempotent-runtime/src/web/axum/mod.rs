@@ -1,5 +1,6 @@
 //! Handlers of axum.
 
+mod admin;
 mod record;
 
 use std::{
@@ -14,7 +15,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, MatchedPath, OriginalUri, Request},
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
-        header::{CACHE_CONTROL, CONTENT_TYPE},
+        header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE},
         request::Parts,
     },
     response::{IntoResponse, Response},
@@ -23,8 +24,8 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt, LengthLimitError};
 
 use crate::web::{
-    Call, CallHead, CallKind, Head, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, Keyed, RequestHead,
-    Sole, Start, begin, body_too_large, inspect, respond::Reply, start,
+    Call, CallHead, CallKind, Head, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED,
+    Keyed, RequestHead, Sole, Start, begin, body_too_large, inspect, respond::Reply, start,
 };
 use crate::{
     core::{policy::Policy, problem::RenderedProblem, response::StoredResponse},
@@ -34,8 +35,11 @@ use crate::{
     target::Target,
 };
 
+pub use self::admin::admin_router;
+
 const KEY: HeaderName = HeaderName::from_static(IDEMPOTENCY_KEY);
 const REPLAYED: HeaderName = HeaderName::from_static(IDEMPOTENCY_REPLAYED);
+const EXPIRES: HeaderName = HeaderName::from_static(IDEMPOTENCY_EXPIRES);
 
 /// Answers 201 `{"key": "<uuid>"}`: a fresh key, for clients that cannot make one themselves.
 ///
@@ -374,6 +378,10 @@ pub(in crate::web) fn key(headers: &HeaderMap) -> Sole<'_> {
 
 pub(in crate::web) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
+}
+
+pub(in crate::web) fn accept(headers: &HeaderMap) -> Option<&[u8]> {
+    headers.get(ACCEPT).map(HeaderValue::as_bytes)
 }
 
 /// `DefaultBodyLimit`'s error, however deep it is wrapped.

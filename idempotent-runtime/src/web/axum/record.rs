@@ -8,13 +8,14 @@ use std::{
 
 use axum::{
     body::{Body, HttpBody},
+    http::HeaderValue,
     response::Response,
 };
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use http_body_util::BodyExt;
 
-use super::content_type;
+use super::{EXPIRES, content_type};
 use crate::{
     core::{protocol::can_keep, response::StoredResponse},
     recordable::sealed::{Recordable, Recording},
@@ -23,6 +24,13 @@ use crate::{
 impl Recordable for Response {
     fn status(&self) -> u16 {
         self.status().as_u16()
+    }
+
+    fn set_expires(&mut self, date: Option<&[u8]>) {
+        match date.and_then(|date| HeaderValue::from_bytes(date).ok()) {
+            Some(date) => self.headers_mut().insert(EXPIRES, date),
+            None => self.headers_mut().remove(EXPIRES),
+        };
     }
 
     fn record(

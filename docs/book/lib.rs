@@ -31,6 +31,7 @@ chapters! {
     "functions" functions,
     "clients" clients,
     "operating" operating,
+    "acting" acting,
     "security" security,
     "testing" testing,
     "moving" moving,

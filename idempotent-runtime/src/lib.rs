@@ -238,8 +238,7 @@ pub use crate::store::redis::{RedisStore, RedisStoreBuilder};
 pub use crate::store::sqlite::{Durability, SqliteStore, SqliteStoreBuilder};
 #[cfg(any(feature = "axum", feature = "actix"))]
 pub use crate::web::{
-    CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, IDEMPOTENCY_EXPIRES, IDEMPOTENCY_KEY,
-    IDEMPOTENCY_REPLAYED, RequestHead,
+    CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, IDEMPOTENCY_KEY, IDEMPOTENCY_REPLAYED, RequestHead,
 };
 pub use crate::{
     clock::{Clock, ManualClock, SystemClock, Timestamp},
@@ -258,6 +257,7 @@ pub use crate::{
 pub use crate::{
     event::{Event, Outcome},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
+    expiry::IDEMPOTENCY_EXPIRES,
     once::{Once, OnceBuilder, OnceError, OnceExecution},
     operator::OperatorError,
     reconcile::{LostRun, Reconciled},

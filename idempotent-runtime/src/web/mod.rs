@@ -20,7 +20,7 @@ pub use self::{
     cors::{CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS},
     head::RequestHead,
 };
-pub use crate::expiry::IDEMPOTENCY_EXPIRES;
+pub(crate) use crate::expiry::IDEMPOTENCY_EXPIRES;
 use crate::{
     core::{
         fingerprint::Fingerprint,

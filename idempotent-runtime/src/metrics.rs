@@ -27,7 +27,8 @@
 //!
 //! Each request has one outcome, with these exceptions: `completion-delayed` comes before the
 //! outcome that is recorded in the end, and `fenced` and `abandoned` may come beside another. A
-//! refusal by an extractor, and a safe method, have none.
+//! refusal by an extractor, and a safe method, have none. `forgotten` and `completed-by-hand` are acts
+//! of operators, whose `operation` is empty: what an operator names may be a path.
 //!
 //! # Setting it up
 //!

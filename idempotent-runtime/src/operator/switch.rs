@@ -59,8 +59,8 @@ impl Switch {
 /// The kill switch, for when protection itself does harm: the store answers wrongly, or so late
 /// that no protection is the smaller evil.
 ///
-/// While it is off, every protected handler runs as if it had no attribute: a key is neither needed
-/// nor looked at, **and a retry runs the handler again**. Each such request is logged as a warning,
+/// While it is off, every protected handler runs as if it had no attribute, and every function as if
+/// it were called directly: a key is neither needed nor looked at, **and a retry runs the handler again**. Each such request is logged as a warning,
 /// counted ([`unprotected`](Self::unprotected)) and told to the event hook
 /// ([`Outcome::UnprotectedDisabled`](crate::Outcome::UnprotectedDisabled)).
 ///

@@ -10,7 +10,7 @@ use idempotent_tests::{Kind, Verb, eventually, soon};
 use crate::{Caller, LONG};
 
 /// A run that ends with its process.
-async fn lose(caller: &Caller, on_lost: OnLost) {
+pub(crate) async fn lose(caller: &Caller, on_lost: OnLost) {
     let process = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()

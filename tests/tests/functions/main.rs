@@ -9,6 +9,7 @@ mod calls;
 mod commit_in;
 mod faults;
 mod lost;
+mod operators;
 
 use std::{
     sync::{Arc, Mutex},

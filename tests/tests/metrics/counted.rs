@@ -13,7 +13,9 @@ use idempotent_tests::{
 };
 
 use crate::{
-    script::{Tally, claims_are_lost, on_one, otherwise, store_fails, while_it_runs},
+    script::{
+        Tally, an_operator_acts, claims_are_lost, on_one, otherwise, store_fails, while_it_runs,
+    },
     turn,
 };
 
@@ -61,6 +63,7 @@ both! {
         while_it_runs(&app, &mut tally).await;
         store_fails(&app, &mut tally).await;
         claims_are_lost(&app, &mut tally).await;
+        an_operator_acts(&app, &mut tally).await;
         let others = otherwise(framework, &mut tally).await;
         let now = Series::now();
 

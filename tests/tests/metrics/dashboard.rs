@@ -70,6 +70,7 @@ fn the_alerts_ask_for_metrics_and_outcomes_that_there_are() {
         Outcome::StoreFull,
         Outcome::StoreUnavailable,
         Outcome::UnprotectedStoreDown,
+        Outcome::UnprotectedDisabled,
         Outcome::OutcomeUnknown,
     ] {
         let asked = format!("outcome=\"{}\"", outcome.name());

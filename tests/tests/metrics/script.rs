@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use idempotent_runtime::{MemoryStore, Outcome, Reconciled, StoredResponse};
+use idempotent_runtime::{MemoryStore, Outcome, Reconciled, Scope, StoredResponse, store::Forget};
 use idempotent_tests::{
     App, Fault, Framework, Panics, Plan, Steered, Verb, eventually, metrics::Series, soon,
 };
@@ -213,6 +213,33 @@ pub(crate) async fn claims_are_lost(app: &App, tally: &mut Tally) {
     refuse.send().await.assert_problem(409, "outcome-unknown");
     tally.came("POST /lost/refuse", Outcome::OutcomeUnknown);
     drop(running);
+}
+
+/// What an operator does, whose acts have no operation's label: what is named may be a path.
+pub(crate) async fn an_operator_acts(app: &App, tally: &mut Tally) {
+    let (operation, global) = ("POST /lost/refuse", Scope::global());
+    let found_out = StoredResponse::new(201, &[], b"found out");
+    let completed = app
+        .idempotency
+        .complete_with(operation, &global, "k", &found_out);
+    completed.await.unwrap();
+    tally.came("", Outcome::CompletedByHand);
+    app.post("/lost/refuse")
+        .key("k")
+        .send()
+        .await
+        .assert_replay(201);
+    tally.came(operation, Outcome::Replayed);
+    let forgotten = app
+        .idempotency
+        .forget(operation, &global, "k", Forget::Ended);
+    forgotten.await.unwrap();
+    tally.came("", Outcome::Forgotten);
+
+    app.idempotency.disable();
+    app.post("/pay").key("k").send().await.assert_first(201);
+    tally.came("POST /pay", Outcome::UnprotectedDisabled);
+    app.idempotency.enable();
 }
 
 /// What needs an application that is set up otherwise.

@@ -309,15 +309,18 @@ where
 
 /// A row that is there. Somebody may have written to it, or the file may be damaged.
 fn read(row: &SqliteRow) -> Result<Row, &'static str> {
-    const NO_LEASE: &str = "a claim has no lease, or a damaged one";
+    const NO_CLAIM: &str = "a claim has no lease, or a damaged one, or has a response";
     let bytes = |index| row.try_get::<&[u8], _>(index).ok();
     let number = |index| row.try_get::<i64, _>(index).ok();
     // No clock has ever shown another one: what has it must not be taken for expired.
     let time = |index| number(index).filter(|time| *time > 0);
     let owner = bytes(2).and_then(|owner| owner.try_into().ok());
     let fingerprint = bytes(3).and_then(|fingerprint| fingerprint.try_into().ok());
+    // What has a response is a record, whatever it says of itself: a time it has, too, and would be
+    // taken for a lost claim.
+    let is_claim = matches!(row.try_get::<Option<&[u8]>, _>(7), Ok(None));
     let running = |on_lost| {
-        let lease_until = time(5);
+        let lease_until = time(5).filter(|_| is_claim);
         lease_until.map(|lease_until| State::Running {
             lease_until,
             on_lost,
@@ -328,8 +331,8 @@ fn read(row: &SqliteRow) -> Result<Row, &'static str> {
         owner: OwnerToken::new(u128::from_be_bytes(owner.ok_or("the owner is damaged")?)),
         fingerprint: Fingerprint::from_bytes(fingerprint.ok_or("the fingerprint is damaged")?),
         state: match number(4) {
-            Some(RUNNING_RERUN) => running(OnLost::Rerun).ok_or(NO_LEASE)?,
-            Some(RUNNING_REFUSE) => running(OnLost::Refuse).ok_or(NO_LEASE)?,
+            Some(RUNNING_RERUN) => running(OnLost::Rerun).ok_or(NO_CLAIM)?,
+            Some(RUNNING_REFUSE) => running(OnLost::Refuse).ok_or(NO_CLAIM)?,
             Some(DONE) => {
                 let response = bytes(7).ok_or("a record has no response")?;
                 let response = Bytes::copy_from_slice(response);

@@ -38,7 +38,8 @@ impl ListingStatements {
                      r.expires_at, NULL, r.claimed_at, r.attempts \
                      FROM (SELECT {NOW} AS now) AS clock JOIN \"{table}\" AS r \
                      WHERE r.id > ? AND r.id <= ? \
-                     AND r.state IN ({RUNNING_RERUN}, {RUNNING_REFUSE}) AND {which} \
+                     AND r.state IN ({RUNNING_RERUN}, {RUNNING_REFUSE}) \
+                     AND r.response IS NULL AND {which} \
                      ORDER BY r.id LIMIT ?"
                 )
                 .into()

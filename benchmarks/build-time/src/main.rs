@@ -73,10 +73,7 @@ async fn main() -> std::io::Result<()> {
         Idempotency::builder(MemoryStore::default()).build()
     };
     #[cfg(feature = "actix-idempotent")]
-    let (store, key) = (
-        actix_session::storage::CookieSessionStore::default(),
-        actix_web::cookie::Key::generate(),
-    );
+    let key = actix_web::cookie::Key::generate();
     HttpServer::new(move || {
         let app = App::new();
         #[cfg(feature = "idempotent-actix")]
@@ -84,7 +81,10 @@ async fn main() -> std::io::Result<()> {
         #[cfg(feature = "actix-idempotent")]
         let app = app
             .wrap(actix_idempotent::IdempotentFactory::new(Default::default()))
-            .wrap(actix_session::SessionMiddleware::new(store, key.clone()));
+            .wrap(actix_session::SessionMiddleware::new(
+                actix_session::storage::CookieSessionStore::default(),
+                key.clone(),
+            ));
         app.route("/payments", post().to(pay))
     })
     .bind("127.0.0.1:3000")?

@@ -29,6 +29,7 @@ chapters! {
     "stores/wrappers" wrappers,
     "exactly-once" exactly_once,
     "functions" functions,
+    "api-users" api_users,
     "clients" clients,
     "operating" operating,
     "acting" acting,

@@ -1,5 +1,6 @@
 //! The document of the API, at `/openapi.json`, and a page to read it on, at `/docs/`.
 
+use idempotent_runtime::openapi::ExpiresHeader;
 use ledger::{Credentials, ErrorBody};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::SwaggerUi;
@@ -17,7 +18,7 @@ use crate::{orders, payments};
         orders::show,
     ),
     components(schemas(ErrorBody)),
-    modifiers(&Credentials),
+    modifiers(&Credentials, &ExpiresHeader),
 )]
 struct Document;
 

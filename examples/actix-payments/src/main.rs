@@ -123,6 +123,7 @@ fn over(store: impl idempotent_runtime::Store, settings: &Settings) -> Idempoten
         Some(bytes) => Idempotency::builder(NearCache::new(store, bytes)),
         None => Idempotency::builder(store),
     };
+    builder = builder.expires_header(true);
     if let Some(lease) = settings.lease {
         builder = builder.lease(lease);
     }

@@ -3,9 +3,11 @@
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
 use quote::ToTokens as _;
 use syn::{
-    Attribute, FnArg, Ident, Pat, PatType, Safety, Signature, Token, Type, parse_quote_spanned,
+    Attribute, Expr, FnArg, Ident, Pat, PatType, Safety, Signature, Token, Type,
+    parse_quote_spanned,
 };
 
+use super::values::wrong;
 use crate::args::RawArgs;
 use crate::errors::Errors;
 use crate::handler::Handler;
@@ -23,6 +25,7 @@ pub(super) fn check(handler: Handler, args: &RawArgs, errors: &mut Errors) -> Op
     }
     let (outer_attrs, inner_attrs) = attributes(handler.attrs, place, errors);
     qualifiers(&handler.signature, is_function, errors);
+    unquoted(&handler.signature, args, errors);
     let params = params(&handler.signature, args, errors);
     Some(AsyncFn {
         outer_attrs,
@@ -68,6 +71,26 @@ fn qualifiers(signature: &Signature, is_function: bool, errors: &mut Errors) {
         let rule = "each of its parameters is an extractor; write them one by one";
         let message = format!("`{name}` must not be variadic: {rule}");
         errors.push(syn::Error::new_spanned(variadic.dots, message));
+    }
+}
+
+/// Words without their quotes, which would be variables that nobody has.
+fn unquoted(signature: &Signature, args: &RawArgs, errors: &mut Errors) {
+    let arguments: [(&str, _, &[&str]); 3] = [
+        ("scope", &args.scope, &["global"]),
+        ("key", &args.key, &["required", "optional", "derived"]),
+        ("fingerprint", &args.fingerprint, &["request", "none"]),
+    ];
+    for (argument, given, words) in arguments {
+        let Some(Expr::Path(given)) = given else {
+            continue;
+        };
+        if let Some(word) = given.path.get_ident()
+            && words.iter().any(|each| word == each)
+            && !mentions(signature.inputs.to_token_stream(), word)
+        {
+            errors.push(wrong(argument, given, &format!("write `\"{word}\"`")));
+        }
     }
 }
 

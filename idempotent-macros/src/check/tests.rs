@@ -110,6 +110,24 @@ fn every_argument_is_read() {
     assert_eq!(found.crate_path.segments.len(), 2);
 }
 
+#[test]
+fn a_word_without_its_quotes_is_refused_unless_a_parameter_has_that_name() {
+    let found = on_pay(quote!(scope = global, key = optional, fingerprint = none));
+    assert_eq!(
+        found.err().map(messages).unwrap_or_default(),
+        [
+            "`scope` cannot be `global`; write `\"global\"`",
+            "`key` cannot be `optional`; write `\"optional\"`",
+            "`fingerprint` cannot be `none`; write `\"none\"`",
+        ]
+    );
+    let item = quote!(
+        async fn pay(Path(global): Path<String>) {}
+    );
+    let found = correct(used(quote!(scope = global), item));
+    assert!(matches!(found.policy.scope, Scope::Expression(_)));
+}
+
 fn on_paid(arguments: TokenStream) -> syn::Result<Use> {
     let item = quote!(
         async fn on_paid(state: State, event: Paid) -> Result<Receipt, Error> {

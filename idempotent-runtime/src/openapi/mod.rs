@@ -69,7 +69,8 @@
 //! * `500 misconfigured` is not: no client sees it once the application is set up. Its code is in
 //!   the schema [`IdempotencyProblem`], as all are.
 //! * The document says what the attribute says, and not what an
-//!   [`IdempotencyBuilder`](crate::IdempotencyBuilder) has in its place, such as another `ttl`.
+//!   [`IdempotencyBuilder`](crate::IdempotencyBuilder) has in its place, such as another `ttl`. Where
+//!   the builder's `expires_header` is on, the modifier [`ExpiresHeader`] says so.
 
 mod problems;
 mod words;
@@ -77,9 +78,9 @@ mod words;
 use std::collections::BTreeMap;
 
 use utoipa::{
-    IntoParams, IntoResponses, PartialSchema, ToSchema,
+    IntoParams, IntoResponses, Modify, PartialSchema, ToSchema,
     openapi::{
-        HeaderBuilder, ObjectBuilder, RefOr, Required, Response, Schema, Type,
+        HeaderBuilder, ObjectBuilder, OpenApi, RefOr, Required, Response, Schema, Type,
         path::{Parameter, ParameterBuilder, ParameterIn},
         schema::{KnownFormat, SchemaFormat},
     },
@@ -169,6 +170,54 @@ impl PartialSchema for IdempotencyProblem {
 
 impl ToSchema for IdempotencyProblem {}
 
+/// Says in a document that `Idempotency-Expires` is among the headers of the responses that are
+/// recorded, for an application that sends it, by
+/// [`expires_header`](crate::IdempotencyBuilder::expires_header).
+///
+/// ```
+/// use utoipa::OpenApi;
+///
+/// #[derive(OpenApi)]
+/// #[openapi(modifiers(&idempotent_runtime::openapi::ExpiresHeader))]
+/// struct Document;
+/// ```
+#[derive(Clone, Copy, Debug)]
+#[allow(clippy::exhaustive_structs)] // It is named where a value of it is wanted.
+pub struct ExpiresHeader;
+
+impl Modify for ExpiresHeader {
+    fn modify(&self, document: &mut OpenApi) {
+        let header = HeaderBuilder::new()
+            .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+            .description(Some(words::EXPIRES))
+            .build();
+        let paths = document.paths.paths.values_mut();
+        let unsafe_operations = paths.flat_map(|path| {
+            let methods = [
+                &mut path.post,
+                &mut path.put,
+                &mut path.patch,
+                &mut path.delete,
+            ];
+            methods.into_iter().flatten()
+        });
+        for response in
+            unsafe_operations.flat_map(|operation| operation.responses.responses.values_mut())
+        {
+            if let RefOr::T(response) = response
+                && response.headers.contains_key(REPLAYED)
+            {
+                let name = "Idempotency-Expires".to_owned();
+                let header = header.clone().into();
+                response.headers.entry(name).or_insert(header);
+            }
+        }
+    }
+}
+
+/// The header of replays, which each successful response of a protected operation is documented with.
+const REPLAYED: &str = "Idempotency-Replayed";
+
 /// An operation with a policy. As an operation it is what the user has written of it.
 #[doc(hidden)]
 pub trait Documented: utoipa::Path {
@@ -215,7 +264,7 @@ impl<D: Documented> IntoResponses for Answers<D> {
                     .schema(Some(ObjectBuilder::new().schema_type(Type::Boolean)))
                     .description(Some(words::REPLAYED))
                     .build();
-                let name = "Idempotency-Replayed".to_owned();
+                let name = REPLAYED.to_owned();
                 response.headers.entry(name).or_insert(header.into());
             }
         }

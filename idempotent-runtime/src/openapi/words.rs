@@ -14,6 +14,9 @@ pub(super) const KEY: &str = "Names the operation: a new value for each operatio
 pub(super) const REPLAYED: &str = "`true` where this is the response to an earlier request with the \
      same key, sent again. A first response does not have it.";
 
+pub(super) const EXPIRES: &str = "Until when this response is kept, as an HTTP date: from then on the \
+     same key names a new operation. Not on a response that is not kept.";
+
 pub(super) const RETRY_AFTER: &str = "When to send the same request again, in seconds.";
 
 pub(super) const LOCATION: &str = "With `response-not-kept`: the `Location` of the response that \

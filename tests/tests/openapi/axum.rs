@@ -1,7 +1,7 @@
 //! Handlers of axum, in `#[derive(OpenApi)]` and in utoipa-axum's router.
 
 use axum::{Json, extract::Path, http::StatusCode};
-use idempotent_runtime::idempotent;
+use idempotent_runtime::{idempotent, openapi::ExpiresHeader};
 use idempotent_tests::client::Request;
 use tokio::net::TcpListener;
 use utoipa::OpenApi;
@@ -79,6 +79,29 @@ fn an_operation_says_what_its_attribute_says() {
     assert_operation("axum-derived", &document, "/derived/{user}");
     assert_operation("axum-expression", &document, "/expression");
     assert_complete(&document);
+}
+
+#[test]
+fn the_modifier_says_where_a_response_has_a_date() {
+    #[derive(OpenApi)]
+    #[openapi(paths(required, unprotected), modifiers(&ExpiresHeader))]
+    struct Dated;
+
+    /// Takes a payment without protection.
+    #[utoipa::path(post, path = "/unprotected", responses((status = 201, description = "Taken.")))]
+    async fn unprotected() {}
+
+    let document = json(&Dated::openapi());
+    let header = |path: &str, status: &str| {
+        let response = operation(&document, path)["responses"][status].clone();
+        response["headers"]["Idempotency-Expires"]["schema"]["type"].clone()
+    };
+    assert_eq!(header("/required", "201"), "string");
+    for (path, status) in [("/required", "409"), ("/unprotected", "201")] {
+        assert!(header(path, status).is_null(), "{path} {status}");
+    }
+    let undated = operation(&json(&Document::openapi()), "/required").to_string();
+    assert!(!undated.contains("Idempotency-Expires"));
 }
 
 #[tokio::test]

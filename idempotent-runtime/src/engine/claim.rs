@@ -82,8 +82,8 @@ impl Wanted {
     fn claim(&self, inner: &Inner, patience: &Patience) -> Claim {
         let policy = &*self.policy;
         Claim {
-            lease: inner.lease.unwrap_or(policy.lease),
-            ttl: inner.ttl.unwrap_or(policy.ttl),
+            lease: inner.settings.lease.unwrap_or(policy.lease),
+            ttl: inner.settings.ttl.unwrap_or(policy.ttl),
             on_lost: kept_on_lost(inner, policy),
             takes_over: patience.takes_over,
             max_response: policy.max_response,
@@ -154,7 +154,7 @@ impl Patience {
         let may = May {
             wait: deadline.is_some_and(|deadline| Instant::now() < deadline),
             take_over: self.take_overs > 0
-                && (inner.reconciler.is_some() || inner.on_lost(policy) == OnLost::Rerun),
+                && (inner.settings.reconciler.is_some() || inner.on_lost(policy) == OnLost::Rerun),
         };
         self.takes_over = false;
         match (protocol::decide(claim, found, may), deadline) {
@@ -258,7 +258,7 @@ fn refuse(state: &RunState, problem: &Problem) -> Answer {
 
 /// What the store keeps a lost claim for: to be asked about, where somebody can be.
 fn kept_on_lost(inner: &Inner, policy: &Policy) -> OnLost {
-    match inner.reconciler {
+    match inner.settings.reconciler {
         Some(_) => OnLost::Refuse,
         None => inner.on_lost(policy),
     }

@@ -19,7 +19,7 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
     let state = Arc::clone(guard.state());
     let inner = &state.runtime.0;
     let Claimed { policy, claim, key } = state.claimed();
-    let reconciled = match &inner.reconciler {
+    let reconciled = match &inner.settings.reconciler {
         None => Reconciled::Unknown,
         Some(ask) => {
             let lost = LostRun {

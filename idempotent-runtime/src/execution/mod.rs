@@ -217,7 +217,7 @@ impl RunState {
 
     /// A problem as this client reads it. A function's caller reads none.
     pub(crate) fn render(&self, problem: &Problem) -> RenderedProblem {
-        let rendered = problem.render(&self.runtime.0.problems);
+        let rendered = problem.render(&self.runtime.0.settings.problems);
         #[cfg(any(feature = "axum", feature = "actix"))]
         let rendered = rendered.in_form(self.form);
         rendered
@@ -225,7 +225,7 @@ impl RunState {
 
     /// The response with the date at which its record, made now, expires; where that is told.
     pub(crate) fn dated<R: Recordable>(&self, mut response: R) -> R {
-        if self.runtime.0.tells_expiry {
+        if self.runtime.0.settings.tells_expiry {
             let date = expiry::date(self.claimed().claim.ttl);
             response.set_expires(Some(date.as_bytes()));
         }
@@ -234,7 +234,7 @@ impl RunState {
 
     /// The response with the date that was recorded before.
     pub(crate) fn dated_as<R: Recordable>(&self, mut response: R, recorded: &StoredResponse) -> R {
-        if self.runtime.0.tells_expiry {
+        if self.runtime.0.settings.tells_expiry {
             let date = recorded
                 .headers()
                 .find(|(name, _)| *name == IDEMPOTENCY_EXPIRES);

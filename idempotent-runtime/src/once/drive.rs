@@ -131,7 +131,7 @@ impl OnceBuilder {
         let fingerprint = Fingerprint::of_call(payload.as_ref());
         let caller = self.scope.value().map(str::to_owned);
         let request = protocol::Request {
-            namespace: &state.runtime.0.namespace,
+            namespace: &state.runtime.0.settings.namespace,
             operation: &state.target.operation(&policy),
             key: Some(self.key),
             // An empty value names nobody: it must not be a caller that all who leave it empty

@@ -59,7 +59,12 @@ impl Idempotency {
         K::Error: Into<OperatorError>,
     {
         let key = key.try_into().map_err(Into::into)?;
-        Ok(RecordId::new(&self.0.namespace, &[operation], scope, &key))
+        Ok(RecordId::new(
+            &self.0.settings.namespace,
+            &[operation],
+            scope,
+            &key,
+        ))
     }
 
     /// What is under a key: a claim that runs or was lost, or a record. Changes nothing.

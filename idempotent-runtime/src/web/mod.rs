@@ -275,7 +275,7 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
                 Start::Unprotected
             } else {
                 inner.report(operation, None, Outcome::KeyMissing, None);
-                let problem = Problem::KeyMissing.render(&inner.problems);
+                let problem = Problem::KeyMissing.render(&inner.settings.problems);
                 Start::Refused(problem.in_form(form))
             }
         }
@@ -314,11 +314,13 @@ fn wanted(mut keyed: Keyed, policy: &'static Policy) -> Result<(Arc<RunState>, W
         refuse(&Problem::Misconfigured)
     })?;
     let caller = match &keyed.scope {
-        Caller::Known(caller) if state.runtime.0.reconciler.is_some() => Some(caller.clone()),
+        Caller::Known(caller) if state.runtime.0.settings.reconciler.is_some() => {
+            Some(caller.clone())
+        }
         _ => None,
     };
     let request = protocol::Request {
-        namespace: &state.runtime.0.namespace,
+        namespace: &state.runtime.0.settings.namespace,
         operation: &operation,
         key: keyed.key,
         scope: keyed.scope.answer(policy.scope),

@@ -168,7 +168,7 @@ impl Admin {
     }
 
     fn refuse(&self, refusal: &Refusal) -> Answered {
-        refusal.answered(&self.idempotency.0.problems)
+        refusal.answered(&self.idempotency.0.settings.problems)
     }
 }
 

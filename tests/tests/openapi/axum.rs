@@ -90,7 +90,7 @@ fn the_modifier_says_where_a_response_has_a_date() {
     /// Takes a payment without protection.
     #[utoipa::path(post, path = "/unprotected", responses((status = 201, description = "Taken.")))]
     #[allow(dead_code)] // Only what is said of it counts.
-    async fn unprotected() {}
+    fn unprotected() {}
 
     let document = json(&Dated::openapi());
     let header = |path: &str, status: &str| {

@@ -25,25 +25,12 @@ pub(crate) fn print() {
     println!("| store | live keys | app | path | time | ÷ bare | floor ÷ bare | ÷ floor |");
     println!("|---|---|---|---|---|---|---|---|");
     for live in [0, 10_000, 1_000_000] {
-        let before = resident_bytes();
         let store = memory(live);
-        if live == 1_000_000 {
-            let per_key = resident_bytes().saturating_sub(before) / live;
-            print_rows(
-                "memory",
-                live,
-                &[App::axum(store.clone()), App::actix(store)],
-            );
-            println!(
-                "\n{per_key} bytes of resident memory for each live key with a 200-byte response\n"
-            );
-        } else {
-            print_rows(
-                "memory",
-                live,
-                &[App::axum(store.clone()), App::actix(store)],
-            );
-        }
+        print_rows(
+            "memory",
+            live,
+            &[App::axum(store.clone()), App::actix(store)],
+        );
     }
     print_rows(
         "claims in a map, records in moka",
@@ -140,11 +127,4 @@ fn memory(live: u64) -> MemoryStore {
         }
     });
     store
-}
-
-/// What the process holds in memory, as Linux tells it; 0 elsewhere.
-fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm.split(' ').nth(1).and_then(|pages| pages.parse().ok());
-    pages.unwrap_or(0_u64) * 4096
 }

@@ -175,6 +175,9 @@ both! {
             let refused = app.operator(method, path).send().await;
             refused.assert_problem(status, code);
         }
+        let misspelled = app.operator("GET", "lost?limits=7").send().await;
+        let detail = "`limits` is not a parameter here; there is `after`, `limit`";
+        assert_eq!(misspelled.json()["detail"], detail);
         for body in [
             json!({}),
             json!([]),

@@ -16,10 +16,17 @@ impl<'a> Parameters<'a> {
             parameters.map(|parameter| parameter.split_once('=').unwrap_or((parameter, "true")));
         let parameters: Vec<_> = parameters.collect();
         // One that is misspelled must not be taken for one that is not there.
-        if parameters.iter().all(|(name, _)| known.contains(name)) {
-            Ok(Self(parameters))
-        } else {
-            Err(Refusal::query("a parameter is not known here"))
+        match parameters.iter().find(|(name, _)| !known.contains(name)) {
+            None => Ok(Self(parameters)),
+            Some((unknown, _)) if known.is_empty() => {
+                let detail = format!("`{unknown}` is not a parameter here, and nothing else is");
+                Err(Refusal::query(&detail))
+            }
+            Some((unknown, _)) => {
+                let known = known.join("`, `");
+                let detail = format!("`{unknown}` is not a parameter here; there is `{known}`");
+                Err(Refusal::query(&detail))
+            }
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
     backend::{Kind, Place},
     client::Request,
     handlers::{Verified, on_actix, on_axum, verify_actix, verify_axum},
-    logs, metrics,
+    hush, logs, metrics,
     proxy::Proxy,
     store::{Steered, Verb},
     world::World,
@@ -317,6 +317,16 @@ impl App {
         tokio::task::spawn_blocking(move || previous.stop())
             .await
             .unwrap();
+    }
+}
+
+/// Whatever a test has done, nothing of it was told.
+impl Drop for App {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            hush::check("the runtime's Debug", &format!("{:?}", self.idempotency));
+            metrics::all();
+        }
     }
 }
 

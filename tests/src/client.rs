@@ -8,7 +8,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{wait::soon, world::Plan};
+use crate::{hush, wait::soon, world::Plan};
 
 /// A request that is being put together.
 #[derive(Clone, Debug)]
@@ -48,16 +48,16 @@ impl Request {
         self
     }
 
-    /// Adds an `Idempotency-Key`, as it is.
+    /// Adds an `Idempotency-Key`, [marked](hush::marked) as secret; as it is, if it is not a short word.
     #[must_use]
     pub fn key(self, key: impl AsRef<[u8]>) -> Self {
-        self.header("Idempotency-Key", key)
+        self.header("Idempotency-Key", hush::marked_bytes(key.as_ref()))
     }
 
-    /// Says who calls.
+    /// Says who calls, [marked](hush::marked) as secret.
     #[must_use]
     pub fn user(self, user: &str) -> Self {
-        self.header("x-user", user)
+        self.header("x-user", hush::marked_bytes(user.as_bytes()))
     }
 
     /// Tells the handler what to do.
@@ -181,7 +181,22 @@ impl Connection {
     }
 
     /// Reads a whole response.
+    ///
+    /// # Panics
+    ///
+    /// There is none, or it is a problem that tells a secret.
     pub async fn response(&mut self) -> Response {
+        let response = self.whole_response().await;
+        if response.is_problem() {
+            hush::check(
+                "a problem",
+                &format!("{:?} {}", response.headers, response.text()),
+            );
+        }
+        response
+    }
+
+    async fn whole_response(&mut self) -> Response {
         let mut response = self.head().await;
         if response.status == 204 || response.status == 304 {
             return response;
@@ -337,6 +352,10 @@ impl Response {
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
+    }
+
+    fn is_problem(&self) -> bool {
+        self.header("content-type") == Some(&b"application/problem+json"[..])
     }
 
     /// Whether it is marked as a replay.

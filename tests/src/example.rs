@@ -8,6 +8,8 @@ use std::{
     sync::OnceLock,
 };
 
+use crate::hush;
+
 /// The program, built as the tests are.
 pub fn built(application: &str) -> PathBuf {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
@@ -32,9 +34,16 @@ pub fn built(application: &str) -> PathBuf {
 pub fn start(mut command: Command) -> (Child, SocketAddr) {
     command
         .env("LISTEN", "127.0.0.1:0")
-        .env("RUST_LOG", "off")
-        .stdout(Stdio::piped());
+        .env("RUST_LOG", "idempotent_runtime=trace")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
+    let log = BufReader::new(child.stderr.take().unwrap());
+    std::thread::spawn(move || {
+        for line in log.split(b'\n').map_while(Result::ok) {
+            hush::check_log(&line);
+        }
+    });
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let address = lines
         .find_map(|line| {

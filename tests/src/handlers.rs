@@ -37,7 +37,7 @@ impl User {
     fn of(header: Option<&str>) -> Result<Self, u16> {
         match header {
             None => Err(401),
-            Some("banned") => Err(403),
+            Some(user) if user.starts_with("banned") => Err(403),
             Some(user) => Ok(Self(user.to_owned())),
         }
     }

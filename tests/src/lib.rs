@@ -17,6 +17,7 @@ pub mod client;
 pub mod database;
 pub mod example;
 pub mod handlers;
+pub mod hush;
 pub mod logs;
 pub mod metrics;
 pub mod proxy;

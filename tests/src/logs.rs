@@ -12,6 +12,8 @@ use tracing_subscriber::{
     fmt::{MakeWriter, format::FmtSpan},
 };
 
+use crate::hush;
+
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Writes down from here on all that the runtime logs, of whatever level, and its spans.
@@ -59,6 +61,7 @@ impl<'a> MakeWriter<'a> for Kept {
 
 impl Write for Kept {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        hush::check_log(bytes);
         let mut log = LOG.lock().unwrap_or_else(PoisonError::into_inner);
         log.extend_from_slice(bytes);
         Ok(bytes.len())

@@ -36,7 +36,7 @@ both! {
         let app = framework.start().await;
         let first = app.post("/pay").key("k").send().await;
         first.assert_first(201);
-        let id = RecordId::new("", &["POST /pay"], &Scope::global(), &Key::from_value("k").unwrap());
+        let id = RecordId::new("", &["POST /pay"], &Scope::global(), &Key::from_value("k.hushed").unwrap());
         let paths = [
             ("GET", format!("records/{id}")),
             ("DELETE", format!("records/{id}")),
@@ -78,11 +78,11 @@ both! {
 
     async fn a_running_a_done_and_a_lost_key_are_looked_up(framework: Framework) {
         let mut app = framework.start().await;
-        lose(&mut app, "l").await;
+        lose(&mut app, "l.hushed").await;
         let entries = app.world.entries();
         let mut connection = app.post("/pay").key("k").plan(&Plan::gate("go")).open().await;
         app.world.entered(entries + 1).await;
-        let running = document(&look_up(&app, "POST /pay", "\"k\"").send().await, 200);
+        let running = document(&look_up(&app, "POST /pay", "\"k.hushed\"").send().await, 200);
         assert_eq!(running["state"], "running");
         assert_eq!(running["attempts"], 1);
         assert_eq!(running["leaseEnds"], Value::Null);
@@ -105,7 +105,7 @@ both! {
         let whole = app.operator("GET", &format!("records/{id}?response=true")).send().await;
         assert_eq!(document(&whole, 200)["response"]["body"], first.text());
 
-        let lost = document(&look_up(&app, "POST /lost/refuse", "l").send().await, 200);
+        let lost = document(&look_up(&app, "POST /lost/refuse", "l.hushed").send().await, 200);
         assert_eq!(lost["state"], "lost");
         let listed = document(&app.operator("GET", "lost?limit=1").send().await, 200);
         assert_eq!(listed["claims"][0]["record"], lost["record"]);
@@ -113,8 +113,8 @@ both! {
 
     async fn a_lost_run_is_completed_and_a_record_forgotten(framework: Framework) {
         let mut app = framework.start().await;
-        lose(&mut app, "l").await;
-        let lost = document(&look_up(&app, "POST /lost/refuse", "l").send().await, 200);
+        lose(&mut app, "l.hushed").await;
+        let lost = document(&look_up(&app, "POST /lost/refuse", "l.hushed").send().await, 200);
         let path = format!("records/{}", lost["record"].as_str().unwrap());
         let complete = app.operator("POST", &format!("{path}/complete")).json(&json!({
             "status": 201,
@@ -141,7 +141,7 @@ both! {
         let app = framework.start().await;
         let _connection = app.post("/pay").key("k").plan(&Plan::gate("go")).open().await;
         app.world.entered(1).await;
-        let running = document(&look_up(&app, "POST /pay", "k").send().await, 200);
+        let running = document(&look_up(&app, "POST /pay", "k.hushed").send().await, 200);
         let path = format!("records/{}", running["record"].as_str().unwrap());
         let refused = app.operator("DELETE", &path).send().await;
         refused.assert_problem(409, "still-running");
@@ -154,7 +154,7 @@ both! {
     async fn what_is_not_understood_is_said_and_changes_nothing(framework: Framework) {
         let app = framework.start().await;
         app.post("/pay").key("k").send().await.assert_first(201);
-        let id = RecordId::new("", &["POST /pay"], &Scope::global(), &Key::from_value("k").unwrap());
+        let id = RecordId::new("", &["POST /pay"], &Scope::global(), &Key::from_value("k.hushed").unwrap());
         let record = format!("records/{id}");
         for (method, path, status, code) in [
             ("GET", "nowhere", 404, "no-such-path"),
@@ -199,7 +199,7 @@ both! {
             let complete = app.operator("POST", &format!("{record}/complete"));
             complete.json(&body).send().await.assert_problem(400, "body-invalid");
         }
-        look_up(&app, "POST /pay", "\"k").send().await.assert_problem(400, "key-invalid");
+        look_up(&app, "POST /pay", "\"k.hushed").send().await.assert_problem(400, "key-invalid");
         look_up(&app, "POST /pay", "other").send().await.assert_problem(404, "not-found");
         app.post("/pay").key("k").send().await.assert_replay(201);
     }
@@ -207,12 +207,12 @@ both! {
     async fn every_scope_can_be_named(framework: Framework) {
         let app = framework.start().await;
         for (path, scope) in [
-            ("/scope/user", json!({ "name": "user", "value": "hush-user" })),
-            ("/scope/expression", json!({ "value": "hush-user" })),
+            ("/scope/user", json!({ "name": "user", "value": "hush-user.hushed" })),
+            ("/scope/expression", json!({ "value": "hush-user.hushed" })),
         ] {
             app.post(path).user("hush-user").key("hush-key").send().await.assert_first(201);
             let operation = format!("POST {path}");
-            let wanted = json!({ "operation": operation, "scope": scope, "key": "hush-key" });
+            let wanted = json!({ "operation": operation, "scope": scope, "key": "hush-key.hushed" });
             let found = app.operator("POST", "look-up").json(&wanted).send().await;
             assert_eq!(document(&found, 200)["state"], "done");
             assert!(!found.text().contains("hush"), "{}", found.text());
@@ -224,7 +224,7 @@ both! {
         let plan = Plan::body("hush-response");
         let request = app.post("/pay").key("hush-key").body("hush-body").plan(&plan);
         request.send().await.assert_first(201);
-        let found = look_up(&app, "POST /pay", "hush-key").send().await;
+        let found = look_up(&app, "POST /pay", "hush-key.hushed").send().await;
         let found = document(&found, 200);
         let id = found["record"].as_str().unwrap();
         let path = format!("records/{id}");

@@ -18,7 +18,8 @@ served! {
         assert_eq!(app.events.count(Outcome::UnprotectedStoreDown), 1);
         wire.mend();
         soon("the store is back", async {
-            while app.post("/pay").key("k").send().await.status == 503 {}
+            // In flight: a claim whose answer was cut off, until it is freed.
+            while matches!(app.post("/pay").key("k").send().await.status, 409 | 503) {}
         })
         .await;
         app.post("/pay").key("k").send().await.assert_replay(201);

@@ -8,7 +8,8 @@ use serde_json::json;
 async fn effects(app: &App, keys: &[&[u8]]) -> Vec<usize> {
     let mut effects = Vec::new();
     for key in keys {
-        let response = app.post("/pay").key(key).body("one").send().await;
+        let request = app.post("/pay").header("Idempotency-Key", key);
+        let response = request.body("one").send().await;
         assert_eq!(response.status, 201, "{}", String::from_utf8_lossy(key));
         effects.push(app.world.effects());
     }
@@ -296,7 +297,8 @@ both! {
             (b"\"a\", \"b\"", "quoted string"),
         ];
         for (key, reason) in cases {
-            let response = app.post("/pay").key(key).body("one").send().await;
+            let request = app.post("/pay").header("Idempotency-Key", key);
+        let response = request.body("one").send().await;
             let document = response.assert_problem(400, "key-invalid");
             let detail = document["detail"].as_str().unwrap();
             assert!(

@@ -64,15 +64,15 @@ fn outcome() -> StoredResponse {
 every! {
     async fn a_running_a_done_and_a_lost_key_are_seen(setting: Setting) {
         let app = setting.start().await;
-        let absent = inspect(&app, "/pay", "k").await;
+        let absent = inspect(&app, "/pay", "k.hushed").await;
         assert!(matches!(absent, Err(OperatorError::NotFound)), "{absent:?}");
         let mut connection = run(&app, "/pay", "k").await;
-        let running = inspect(&app, "/pay", "k").await.unwrap();
+        let running = inspect(&app, "/pay", "k.hushed").await.unwrap();
         assert!(matches!(running.state, RecordState::Running { .. }), "{running:?}");
         assert!(running.claimed_at.is_some_and(|at| at <= running.now), "{running:?}");
         app.world.open("go");
         let first = connection.response().await;
-        let done = inspect(&app, "/pay", "k").await.unwrap();
+        let done = inspect(&app, "/pay", "k.hushed").await.unwrap();
         let RecordState::Done { response, expires_at, .. } = &done.state else {
             panic!("a record is done: {done:?}");
         };
@@ -81,9 +81,9 @@ every! {
         assert_eq!(done.id, running.id);
         assert_ne!(done.fingerprint, Fingerprint::NONE);
         // Quoted, it is the same key; of another operation it is another one.
-        assert_eq!(inspect(&app, "/pay", "\"k\"").await.unwrap().id, done.id);
-        assert!(inspect(&app, "/bare", "k").await.is_err());
-        let not_one = inspect(&app, "/pay", "\"k").await;
+        assert_eq!(inspect(&app, "/pay", "\"k.hushed\"").await.unwrap().id, done.id);
+        assert!(inspect(&app, "/bare", "k.hushed").await.is_err());
+        let not_one = inspect(&app, "/pay", "\"k.hushed").await;
         assert!(matches!(not_one, Err(OperatorError::KeyInvalid(_))), "{not_one:?}");
         // By its id, which is all that a listing gives.
         assert_eq!(app.idempotency.inspect_id(&done.id).await.unwrap().id, done.id);
@@ -91,7 +91,7 @@ every! {
         assert!(!shown.contains("effect"), "no body is shown: {shown}");
 
         let mut app_lost = start(setting).await;
-        let lost = lose(&mut app_lost, "/lost/refuse", "l").await;
+        let lost = lose(&mut app_lost, "/lost/refuse", "l.hushed").await;
         let RecordState::Lost { since, expires_at } = lost.state else { unreachable!() };
         assert_eq!(expires_at.since(since).as_secs(), 3600, "the attribute's ttl: {lost:?}");
         let mut after = None;
@@ -112,7 +112,7 @@ every! {
         app.post("/pay").key("k").send().await.assert_first(201);
         app.post("/pay").key("k").send().await.assert_replay(201);
         let (global, operation) = (Scope::global(), "POST /pay");
-        let forget = || app.idempotency.forget(operation, &global, "k", Forget::Ended);
+        let forget = || app.idempotency.forget(operation, &global, "k.hushed", Forget::Ended);
         forget().await.unwrap();
         app.post("/pay").key("k").send().await.assert_first(201);
         assert_eq!(app.world.effects(), 2);
@@ -126,12 +126,12 @@ every! {
         let app = setting.start().await;
         let mut first = run(&app, "/pay", "k").await;
         let (global, operation) = (Scope::global(), "POST /pay");
-        let refused = app.idempotency.forget(operation, &global, "k", Forget::Ended).await;
+        let refused = app.idempotency.forget(operation, &global, "k.hushed", Forget::Ended).await;
         assert!(matches!(refused, Err(OperatorError::StillRunning)), "{refused:?}");
         app.post("/pay").key("k").send().await.assert_problem(409, "in-flight");
-        let done = app.idempotency.complete_with(operation, &global, "k", &outcome()).await;
+        let done = app.idempotency.complete_with(operation, &global, "k.hushed", &outcome()).await;
         assert!(matches!(done, Err(OperatorError::StillRunning)), "{done:?}");
-        let told = app.idempotency.forget(operation, &global, "k", Forget::EvenRunning).await;
+        let told = app.idempotency.forget(operation, &global, "k.hushed", Forget::EvenRunning).await;
         told.unwrap();
         // The price of it: a second run beside the first, of which one has the record.
         let mut second = run(&app, "/pay", "k").await;
@@ -146,12 +146,12 @@ every! {
 
     async fn a_lost_run_is_completed_by_hand(setting: Setting) {
         let mut app = start(setting).await;
-        let lost = lose(&mut app, "/lost/refuse", "k").await;
+        let lost = lose(&mut app, "/lost/refuse", "k.hushed").await;
         let request = app.post("/lost/refuse").key("k");
         request.send().await.assert_problem(409, "outcome-unknown");
         let (global, operation) = (Scope::global(), "POST /lost/refuse");
         let complete = || async {
-            app.idempotency.complete_with(operation, &global, "k", &outcome()).await
+            app.idempotency.complete_with(operation, &global, "k.hushed", &outcome()).await
         };
         complete().await.unwrap();
         for _ in 0..2 {
@@ -163,7 +163,7 @@ every! {
         // What was asked for under the key is what it was.
         let other = app.post("/lost/refuse").key("k").body("other").send().await;
         other.assert_problem(422, "key-reused");
-        let done = inspect(&app, "/lost/refuse", "k").await.unwrap();
+        let done = inspect(&app, "/lost/refuse", "k.hushed").await.unwrap();
         assert_eq!(done.fingerprint, lost.fingerprint);
         let again = complete().await;
         assert!(matches!(again, Err(OperatorError::AlreadyDone)), "{again:?}");
@@ -175,7 +175,7 @@ every! {
 
     async fn a_lost_run_that_had_no_effect_is_forgotten_and_runs(setting: Setting) {
         let mut app = start(setting).await;
-        let lost = lose(&mut app, "/lost/refuse", "k").await;
+        let lost = lose(&mut app, "/lost/refuse", "k.hushed").await;
         app.idempotency.forget_id(&lost.id, Forget::Ended).await.unwrap();
         app.post("/lost/refuse").key("k").send().await.assert_first(201);
         assert_eq!(app.world.effects(), 1);
@@ -187,7 +187,7 @@ every! {
             (Verb::Complete, Fault::Before),
         ] {
             let mut app = start(setting).await;
-            let lost = lose(&mut app, "/lost/refuse", "k").await;
+            let lost = lose(&mut app, "/lost/refuse", "k.hushed").await;
             app.store.fail(verb, 1, fault);
             let failed = app.idempotency.complete_id_with(&lost.id, &outcome()).await;
             assert!(matches!(failed, Err(OperatorError::Store(_))), "{failed:?}");

@@ -189,7 +189,7 @@ both! {
         let asked = application.asked.lock().unwrap();
         let [lost] = &asked[..] else { panic!("it is asked once: {asked:?}") };
         assert_eq!(lost.operation, "POST /scope/user");
-        assert_eq!(lost.key.as_deref(), Some("secret-key"));
+        assert_eq!(lost.key.as_deref(), Some("secret-key.hushed"));
         assert_eq!(lost.caller.as_deref(), Some("alice"));
         assert_eq!(
             app.events.all().last().unwrap().record,

@@ -54,7 +54,8 @@ every! {
             ("a/b", "c"),
         ];
         for (index, (user, key)) in pairs.into_iter().enumerate() {
-            let response = app.post("/scope/user").user(user).key(key).send().await;
+            let request = app.post("/scope/user").header("x-user", user);
+            let response = request.header("Idempotency-Key", key).send().await;
             response.assert_first(201);
             assert_eq!(app.world.effects(), index + 1);
         }
@@ -151,7 +152,7 @@ every! {
     async fn sec5_the_name_of_the_scope_is_part_of_it(setting: Setting) {
         let app = setting.start().await;
         for path in ["/who/user", "/who/device", "/who/expression"] {
-            let request = app.post(path).user("1").header("x-device", "1").key("k");
+            let request = app.post(path).header("x-user", "1").header("x-device", "1").key("k");
             let first = request.send().await;
             first.assert_first(201);
             request.send().await.assert_replay_of(&first);

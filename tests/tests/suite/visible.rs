@@ -6,7 +6,7 @@ use std::time::Duration;
 use idempotent_runtime::{
     CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS, Reconciled, Scope, StoredResponse,
 };
-use idempotent_tests::{App, Plan, Response, Setting, both, eventually, every};
+use idempotent_tests::{App, Plan, Response, Setting, both, eventually, every, hush};
 
 async fn dated(setting: Setting) -> App {
     let setup = setting.setup();
@@ -72,7 +72,7 @@ both! {
         });
         let mut app = setup.start().await;
         for by_hand in [false, true] {
-            let key = format!("{by_hand}");
+            let key = hush::marked(&format!("{by_hand}"));
             let (entries, lost) = (app.world.entries(), app.store.abandoned());
             let request = app.post("/lost/refuse").key(&key).plan(&Plan::gate("never"));
             let _connection = request.open().await;

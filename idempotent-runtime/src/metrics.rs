@@ -12,14 +12,15 @@
 //! | `idempotency_store_duration_seconds` | histogram | `verb` | how long the store took to answer |
 //! | `idempotency_store_errors_total` | counter | `verb`, `error` | verbs that the store failed |
 //! | `idempotency_near_cache_lookups_total` | counter | `result` | claims that a near cache answered (`hit`) or did not (`miss`) |
-//! | `idempotency_running_handlers` | gauge | | handlers that are running |
+//! | `idempotency_running_handlers` | gauge | | handlers that are running, or whose outcome is still to be recorded |
 //! | `idempotency_detached_handlers` | gauge | | those of them whose client went away |
 //! | `idempotency_waiting_requests` | gauge | | requests that wait for a running one |
 //! | `idempotency_memory_store_bytes` | gauge | | what is taken of the memory store's bytes |
 //! | `idempotency_memory_store_entries` | gauge | | claims and records in the memory store |
 //! | `idempotency_near_cache_bytes` | gauge | | what copies of records take in a near cache |
 //!
-//! `operation` is the attribute's `operation`, or method and route pattern. It is never a path: a
+//! `operation` is the attribute's `operation`, or method and route pattern, or the first argument of
+//! [`once`](crate::Idempotency::once), which is to be a fixed name for that. It is never a path: a
 //! request without a route has `(no route)` there, and a method of nobody's knowing is `_OTHER`, so
 //! that clients cannot make any number of series. No label tells of a key or a caller. `verb` is
 //! `claim`, `complete`, `complete_in`, `release` or `renew`; `error` is `unavailable`, `full`,
@@ -27,7 +28,8 @@
 //!
 //! Each request has one outcome, with these exceptions: `completion-delayed` comes before the
 //! outcome that is recorded in the end, and `fenced` and `abandoned` may come beside another. A
-//! refusal by an extractor, and a safe method, have none. `forgotten` and `completed-by-hand` are acts
+//! refusal by an extractor, a safe method, a router without a runtime, and a request whose client went
+//! away before its handler began have none. `forgotten` and `completed-by-hand` are acts
 //! of operators, whose `operation` is empty: what an operator names may be a path.
 //!
 //! # Setting it up

@@ -94,17 +94,20 @@ impl Idempotency {
     pub async fn drain(&self) {
         loop {
             let idle = self.0.counts.idle.notified();
-            if self.running() == 0 {
+            if self.0.counts.running.load(Ordering::SeqCst) == 0 {
                 return;
             }
             idle.await;
         }
     }
 
-    /// How many protected handlers are running, those included whose client went away.
+    /// How many protected handlers are running or still to be recorded, those included whose client
+    /// went away.
     #[must_use]
     pub fn running(&self) -> usize {
-        self.0.counts.running.load(Ordering::SeqCst)
+        let counts = &self.0.counts;
+        let running = counts.running.load(Ordering::SeqCst);
+        running.saturating_sub(counts.releasing.load(Ordering::SeqCst))
     }
 
     /// How many protected handlers are running whose client went away.

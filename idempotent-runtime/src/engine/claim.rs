@@ -71,6 +71,8 @@ pub(crate) fn begin(state: Arc<RunState>, wanted: Wanted) -> impl Future<Output 
                 }
             }
         };
+        // Nobody waits any more, though there may be somebody to ask.
+        drop(patience);
         match granted {
             Granted::Sure(guard) => Begun::Run(guard),
             Granted::Unsure(begin) => begin.await,

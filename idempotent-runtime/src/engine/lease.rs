@@ -64,10 +64,8 @@ pub(super) async fn still_held(guard: RunGuard) -> Begun {
         held = Err(StoreError::unavailable("too slow for the lease"));
     }
     let problem = match held {
-        Ok(_) => {
-            state.report_fenced();
-            Problem::InFlight { retry_after: 1 }
-        }
+        // Somebody else has it, and this one has done nothing: no run was overtaken.
+        Ok(_) => Problem::InFlight { retry_after: 1 },
         Err(error) => {
             tracing::error!(
                 record = %claim.id.short_hash(),

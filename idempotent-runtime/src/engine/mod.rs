@@ -51,7 +51,7 @@ pub(crate) enum Answer {
 /// happened under its key before.
 fn release_later(inner: Arc<Inner>, claim: Claim) -> impl Future<Output = ()> + Send {
     // `drain` waits for it from now on, and not from when it is first polled.
-    let mut place = (Some(inner.running()), None);
+    let mut place = (Some(inner.releasing()), None);
     async move {
         if claim.takes_over {
             return inner.store.abandon(&claim);

@@ -41,8 +41,9 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
             still_held(guard).await
         }
         (Reconciled::Unknown, OnLost::Refuse) => {
-            // Abandoned, and so lost again.
-            drop(guard);
+            // Lost again; and nothing has run that could be called abandoned.
+            inner.store.abandon(claim);
+            guard.forget();
             state.report(policy, Some(claim.id.short_hash()), Outcome::OutcomeUnknown);
             Begun::Answer(Answer::Refuse(state.render(&Problem::OutcomeUnknown)))
         }

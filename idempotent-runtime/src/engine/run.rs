@@ -263,6 +263,8 @@ fn after_panic(state: &RunState) -> Verdict {
         Conclusion::Release => Verdict::Release,
         Conclusion::Complete => {
             let response = StoredResponse::new(PANIC_STATUS, &[], b"");
+            let ttl = state.claimed().claim.ttl;
+            let response = state.runtime.0.dated(response, ttl);
             Verdict::Record(response, Outcome::Panicked)
         }
     }

@@ -88,10 +88,13 @@ impl Execution {
         let (response, stored) = recording.whole().await;
         let was_in_doubt = state.start_commit_in()?;
         let connection = transaction.connection();
-        let completion = transactional.complete_in(connection, &claimed.claim, &stored);
+        let completion = async {
+            let completion = transactional.complete_in(connection, &claimed.claim, &stored);
+            completion.await.and_then(Completion::readable)
+        };
         #[cfg(feature = "metrics")]
         let completion = crate::metrics::timed("complete_in", completion);
-        let completion = completion.await.and_then(Completion::readable);
+        let completion = completion.await;
         if let Err(StoreError::Unsupported) = completion {
             // Nothing was sent.
             if !was_in_doubt {

@@ -18,7 +18,7 @@ pub use self::{
     error::{CommitError, CommitInError},
 };
 #[cfg(any(feature = "axum", feature = "actix"))]
-use crate::web::Form;
+use crate::web::Accept;
 use crate::{
     any_store::{CompleteError, StoreFuture},
     core::{
@@ -64,9 +64,9 @@ pub struct Execution(pub(crate) Option<Arc<RunState>>);
 pub(crate) struct RunState {
     pub(crate) runtime: Idempotency,
     pub(crate) target: Target,
-    /// In which form the client reads problems.
+    /// What the client accepts.
     #[cfg(any(feature = "axum", feature = "actix"))]
-    form: Form,
+    accept: Accept,
     /// Set when the claim is granted.
     claimed: OnceLock<Claimed>,
     /// Set where somebody wants to know; in a box, because mostly nobody does.
@@ -197,7 +197,7 @@ impl RunState {
             runtime,
             target,
             #[cfg(any(feature = "axum", feature = "actix"))]
-            form: Form::default(),
+            accept: Accept::default(),
             claimed: OnceLock::new(),
             observation: OnceLock::new(),
             progress: Mutex::new(Progress::Running { released: false }),
@@ -208,10 +208,10 @@ impl RunState {
         }
     }
 
-    /// The state of a request whose client reads problems in this form.
+    /// The state of a request whose client accepts this.
     #[cfg(any(feature = "axum", feature = "actix"))]
-    pub(crate) fn in_form(mut self, form: Form) -> Self {
-        self.form = form;
+    pub(crate) fn answering(mut self, accept: Accept) -> Self {
+        self.accept = accept;
         self
     }
 
@@ -219,7 +219,7 @@ impl RunState {
     pub(crate) fn render(&self, problem: &Problem) -> RenderedProblem {
         let rendered = problem.render(&self.runtime.0.settings.problems);
         #[cfg(any(feature = "axum", feature = "actix"))]
-        let rendered = rendered.in_form(self.form);
+        let rendered = rendered.in_form(self.accept.form());
         rendered
     }
 

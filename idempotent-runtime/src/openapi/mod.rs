@@ -66,6 +66,10 @@
 //!   left alone.
 //! * `413` is there where utoipa knows of a body: from `request_body`, or from an argument `Json`,
 //!   `Form` or `Bytes`.
+//! * Problem documents are sent as `application/json` or `text/plain` to who accepts nothing else; the
+//!   document names `application/problem+json`.
+//! * An attribute on a safe method protects nothing, and its operation is documented as if it did:
+//!   leave it out.
 //! * `500 misconfigured` is not: no client sees it once the application is set up. Its code is in
 //!   the schema [`IdempotencyProblem`], as all are.
 //! * The document says what the attribute says, and not what an
@@ -277,7 +281,7 @@ impl<D: Documented> IntoResponses for Answers<D> {
 #[doc(hidden)]
 #[must_use]
 pub fn description<D: Documented>() -> String {
-    let ours = words::policy(&D::POLICY);
+    let ours = words::policy(&D::POLICY, D::HAS_BODY);
     match D::operation().description {
         Some(written) if !written.trim().is_empty() => format!("{written}\n\n{ours}"),
         _ => ours,

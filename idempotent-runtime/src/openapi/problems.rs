@@ -10,7 +10,7 @@ use utoipa::openapi::{
 use super::words;
 use crate::core::{
     key::KeyError,
-    policy::{FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy, StoreDown},
+    policy::{FingerprintPolicy, KeyPolicy, OnLost, Policy, ScopePolicy},
     problem::Problem,
 };
 
@@ -45,6 +45,8 @@ fn answers(policy: &Policy, has_body: bool, problem: &Problem) -> bool {
         Problem::KeyInvalid(_)
         | Problem::InFlight { .. }
         | Problem::ResponseNotKept { .. }
+        // Even where handlers run without the store: a record that cannot be read may be theirs.
+        | Problem::StoreUnavailable
         | Problem::StoreFull => true,
         Problem::CallerUnknown => policy.scope != ScopePolicy::Global,
         Problem::OutcomeUnknown => policy.on_lost == OnLost::Refuse,
@@ -52,7 +54,6 @@ fn answers(policy: &Policy, has_body: bool, problem: &Problem) -> bool {
         Problem::KeyReused => policy.fingerprint != FingerprintPolicy::None,
         // No client sees it once the application is set up.
         Problem::Misconfigured => false,
-        Problem::StoreUnavailable => policy.store_down == StoreDown::Refuse,
     }
 }
 
@@ -157,7 +158,10 @@ mod tests {
     use std::{collections::BTreeSet, time::Duration};
 
     use super::*;
-    use crate::core::{policy::StatusSet, problem::ProblemSettings};
+    use crate::core::{
+        policy::{StatusSet, StoreDown},
+        problem::ProblemSettings,
+    };
 
     const POLICY: Policy = Policy {
         operation: None,
@@ -272,11 +276,6 @@ mod tests {
             ..POLICY
         };
         assert_eq!(without(anything, true), ["key-reused"]);
-        let unprotected = Policy {
-            store_down: StoreDown::Run,
-            ..POLICY
-        };
-        assert_eq!(without(unprotected, true), ["store-unavailable"]);
     }
 
     #[test]

@@ -14,8 +14,8 @@ pub(super) const KEY: &str = "Names the operation: a new value for each operatio
 pub(super) const REPLAYED: &str = "`true` where this is the response to an earlier request with the \
      same key, sent again. A first response does not have it.";
 
-pub(super) const EXPIRES: &str = "Until when this response is kept, as an HTTP date: from then on the \
-     same key names a new operation. Not on a response that is not kept.";
+pub(super) const EXPIRES: &str = "Until when the key names this operation, as an HTTP date: from then on \
+     it names a new one. Not on a response after which the key is free.";
 
 pub(super) const RETRY_AFTER: &str = "When to send the same request again, in seconds.";
 
@@ -33,7 +33,7 @@ pub(super) fn problem(problem: &Problem) -> String {
 }
 
 /// What a client must know to retry.
-pub(super) fn policy(policy: &Policy) -> String {
+pub(super) fn policy(policy: &Policy, has_body: bool) -> String {
     let first = match policy.key {
         KeyPolicy::Required => {
             "This operation is safe to retry: send an `Idempotency-Key`, a new one for each \
@@ -81,8 +81,11 @@ pub(super) fn policy(policy: &Policy) -> String {
             .to_owned(),
     });
     let differs = match policy.fingerprint {
-        FingerprintPolicy::Request => Some(
+        FingerprintPolicy::Request if has_body => Some(
             "A request with the same key and another path, query or body is answered 422 `key-reused`.",
+        ),
+        FingerprintPolicy::Request => Some(
+            "A request with the same key and another path or query is answered 422 `key-reused`.",
         ),
         FingerprintPolicy::Expression => Some(
             "A request with the same key that asks for something else is answered 422 `key-reused`.",

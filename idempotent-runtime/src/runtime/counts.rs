@@ -15,6 +15,8 @@ const MAX_RELEASING_LATE: usize = 1024;
 #[derive(Default)]
 pub(super) struct Counts {
     pub(super) running: AtomicUsize,
+    /// How many of them are no handlers, but keys that are still to be freed.
+    pub(super) releasing: AtomicUsize,
     pub(super) detached: AtomicUsize,
     pub(super) waiting: AtomicUsize,
     releasing_late: AtomicUsize,
@@ -28,6 +30,12 @@ impl Inner {
     pub(crate) fn running(self: &Arc<Self>) -> Running {
         self.counts.running.fetch_add(1, Ordering::SeqCst);
         Running(Arc::clone(self))
+    }
+
+    /// A key that is still to be freed, which `drain` waits for, until this is dropped.
+    pub(crate) fn releasing(self: &Arc<Self>) -> Releasing {
+        self.counts.releasing.fetch_add(1, Ordering::SeqCst);
+        Releasing(self.running())
     }
 
     /// A place among those who may wait, or `None` when all are taken.
@@ -60,6 +68,16 @@ impl Drop for Running {
         if self.0.counts.running.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.0.counts.idle.notify_waiters();
         }
+    }
+}
+
+/// A key that is still to be freed, and no handler.
+pub(crate) struct Releasing(Running);
+
+impl Drop for Releasing {
+    fn drop(&mut self) {
+        let Self(Running(inner)) = self;
+        inner.counts.releasing.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

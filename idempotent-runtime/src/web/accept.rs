@@ -22,17 +22,34 @@ const FORMS: [(Form, [&str; 2]); 3] = [
     (Form::Text, ["text", "plain"]),
 ];
 
+/// What a client accepts, as it has written it: read only when it is refused something.
+#[derive(Debug, Default)]
+pub(crate) struct Accept(Option<Box<[u8]>>);
+
+impl Accept {
+    /// Several lines are one list (RFC 9110 §5.3).
+    pub(crate) fn new<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Self {
+        match (lines.next(), lines.next()) {
+            (None | Some(b"*/*"), None) => Self(None),
+            (Some(line), None) => Self(Some(line.into())),
+            (first, second) => {
+                let lines: Vec<_> = first.into_iter().chain(second).chain(lines).collect();
+                Self(Some(lines.join(&b", "[..]).into()))
+            }
+        }
+    }
+
+    pub(crate) fn form(&self) -> Form {
+        self.0.as_deref().map_or(Form::Problem, Form::accepted)
+    }
+}
+
 impl Form {
     /// The form that is accepted with the highest quality (RFC 9110 §12.5.1), the better one of
     /// two with the same. A problem is never refused for its form: who accepts none of them, or
     /// writes what is no list of media types, gets the first.
-    pub(crate) fn accepted(accept: Option<&[u8]>) -> Self {
-        match accept {
-            None | Some(b"*/*") => return Self::Problem,
-            Some(b"application/json") => return Self::Json,
-            Some(_) => {}
-        }
-        let Some(accept) = accept.and_then(|accept| std::str::from_utf8(accept).ok()) else {
+    fn accepted(accept: &[u8]) -> Self {
+        let Ok(accept) = std::str::from_utf8(accept) else {
             return Self::Problem;
         };
         let mut best = (0, Self::Problem);
@@ -168,10 +185,21 @@ mod tests {
             ("", Form::Problem),
             (",;=\"", Form::Problem),
         ] {
-            assert_eq!(Form::accepted(Some(accept.as_bytes())), form, "{accept}");
+            assert_eq!(accepted(&[accept.as_bytes()]), form, "{accept}");
         }
-        assert_eq!(Form::accepted(None), Form::Problem);
-        assert_eq!(Form::accepted(Some(b"\xff")), Form::Problem);
+        assert_eq!(accepted(&[]), Form::Problem);
+        assert_eq!(accepted(&[b"\xff"]), Form::Problem);
+    }
+
+    fn accepted(lines: &[&[u8]]) -> Form {
+        Accept::new(lines.iter().copied()).form()
+    }
+
+    #[test]
+    fn several_lines_are_one_list() {
+        assert_eq!(accepted(&[b"text/html", b"application/json"]), Form::Json);
+        let three: [&[u8]; 3] = [b"*/*;q=0.1", b"application/*;q=0", b"text/plain"];
+        assert_eq!(accepted(&three), Form::Text);
     }
 
     #[test]

@@ -300,8 +300,8 @@ pub(super) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
 }
 
-pub(super) fn accept(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(ACCEPT).map(HeaderValue::as_bytes)
+pub(super) fn accept(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(ACCEPT).map(HeaderValue::as_bytes)
 }
 
 impl Recordable for HttpResponse {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Form;
+use super::Accept;
 use crate::core::key::{Key, KeyError};
 
 /// The head of a request, the same for both frameworks: what a scope's resolver sees.
@@ -81,14 +81,13 @@ impl<'a> RequestHead<'a> {
         }
     }
 
-    /// In which form the client reads problems.
-    pub(super) fn form(&self) -> Form {
-        Form::accepted(match self.0 {
+    pub(super) fn accept(&self) -> Accept {
+        match self.0 {
             #[cfg(feature = "axum")]
-            Head::Axum(parts) => super::axum::accept(&parts.headers),
+            Head::Axum(parts) => Accept::new(super::axum::accept(&parts.headers)),
             #[cfg(feature = "actix")]
-            Head::Actix(request) => super::actix::accept(request.headers()),
-        })
+            Head::Actix(request) => Accept::new(super::actix::accept(request.headers())),
+        }
     }
 
     pub(super) fn key(&self) -> Option<Result<Key, KeyError>> {

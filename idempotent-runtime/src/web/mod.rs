@@ -14,7 +14,7 @@ use std::{fmt, fmt::Display, sync::Arc};
 use bytes::Bytes;
 use serde::Serialize;
 
-pub(crate) use self::accept::Form;
+pub(crate) use self::accept::Accept;
 use self::head::{Head, Sole};
 pub use self::{
     cors::{CORS_ALLOW_HEADERS, CORS_EXPOSE_HEADERS},
@@ -121,7 +121,7 @@ enum CallKind {
     /// No key was sent, and the policy does not make one.
     Keyless {
         runtime: Idempotency,
-        form: Form,
+        accept: Accept,
         /// Only where somebody wants to know.
         target: Option<Box<Target>>,
     },
@@ -194,7 +194,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
              `.app_data(idempotency.clone())`, not wrapped in `web::Data`, to the actix-web `App`",
         );
         let problem = Problem::Misconfigured.render(&ProblemSettings::default());
-        return Err(problem.in_form(head.form()));
+        return Err(problem.in_form(head.accept().form()));
     };
     if runtime.0.switch.is_off() {
         return Ok(CallKind::Disabled {
@@ -206,7 +206,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
     if key.is_none() && !KEYED {
         return Ok(CallKind::Keyless {
             runtime: runtime.clone(),
-            form: head.form(),
+            accept: head.accept(),
             target: runtime.0.is_observed().then(|| Box::new(target())),
         });
     }
@@ -223,7 +223,7 @@ fn inspect<const SCOPE: u64, const KEYED: bool>(
             .is_some_and(|start| start.eq_ignore_ascii_case(b"multipart/"))
     });
     Ok(CallKind::Keyed(Box::new(Keyed {
-        state: Arc::new(RunState::new(runtime.clone(), target()).in_form(head.form())),
+        state: Arc::new(RunState::new(runtime.clone(), target()).answering(head.accept())),
         key,
         scope,
         value: None,
@@ -265,7 +265,7 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
         }
         CallKind::Keyless {
             runtime,
-            form,
+            accept,
             target,
         } => {
             let inner = &runtime.0;
@@ -276,7 +276,7 @@ fn start(kind: CallKind, policy: &'static Policy) -> Start {
             } else {
                 inner.report(operation, None, Outcome::KeyMissing, None);
                 let problem = Problem::KeyMissing.render(&inner.settings.problems);
-                Start::Refused(problem.in_form(form))
+                Start::Refused(problem.in_form(accept.form()))
             }
         }
         CallKind::Keyed(keyed) => Start::Keyed(keyed),

@@ -111,6 +111,9 @@ both! {
             let retry = app.post("/lost/refuse").key("k").send().await;
             retry.assert_problem(409, "outcome-unknown");
         }
+        // No handler has run that could be abandoned, but for the two whose process has ended.
+        assert_eq!(app.events.count(Outcome::Abandoned), 2);
+        assert_eq!(app.events.count(Outcome::OutcomeUnknown), 2);
         // It may be known by now.
         assert_eq!(application.asked(), 3);
         application.answers(Some(done()));

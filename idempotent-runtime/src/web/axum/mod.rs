@@ -380,8 +380,9 @@ pub(in crate::web) fn content_type(headers: &HeaderMap) -> Option<&[u8]> {
     headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes)
 }
 
-pub(in crate::web) fn accept(headers: &HeaderMap) -> Option<&[u8]> {
-    headers.get(ACCEPT).map(HeaderValue::as_bytes)
+pub(in crate::web) fn accept(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(ACCEPT);
+    lines.into_iter().map(HeaderValue::as_bytes)
 }
 
 /// `DefaultBodyLimit`'s error, however deep it is wrapped.

@@ -265,15 +265,25 @@ async fn stopped_past_its_lease(setup: Setup) {
     }
 }
 
+/// The library that fakes the time. Its own command would stand between the application and whoever
+/// kills it.
+fn fake_time() -> String {
+    let output = Command::new("faketime").args(["-f", "+0", "env"]).output();
+    let variables = String::from_utf8(output.unwrap().stdout).unwrap();
+    let library = variables
+        .lines()
+        .find_map(|line| line.strip_prefix("LD_PRELOAD="));
+    library.unwrap().to_owned()
+}
+
 async fn clocks_ten_minutes_apart(setup: Setup) {
     let setup = setup.with("TTL", "5m").with("LEASE", "30s");
     let user = somebody();
     let here = setup.start();
-    let mut command = Command::new("faketime");
+    let mut command = Command::new(built(setup.application));
     command
-        .args(["-f", "+10m"])
-        .arg(built(setup.application))
-        .env("DONT_FAKE_MONOTONIC", "1");
+        .envs([("FAKETIME", "+10m"), ("DONT_FAKE_MONOTONIC", "1")])
+        .env("LD_PRELOAD", fake_time());
     let ahead = setup.start_by(command);
     let paid = here.pay(&user).send().await;
     paid.assert_first(201);

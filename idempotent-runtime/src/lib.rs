@@ -138,8 +138,9 @@
 //! # }
 //! ```
 //!
-//! A consumer acknowledges its message when the call has a value, and not before: then the record is
-//! in the store. An [`OnceError`] says what to do with the message: where it
+//! A consumer acknowledges its message when the call has a value, and not before, unless that is
+//! [`Recorded::Later`]: then, as with an error that is retryable, it gives the message back. An
+//! [`OnceError`] says what to do with the message: where it
 //! [is retryable](OnceError::is_retryable), give it back to the broker; else put it aside.
 //!
 //! # Operating
@@ -258,7 +259,7 @@ pub use crate::{
     event::{Event, Outcome},
     execution::{CommitError, CommitInError, Execution, Uncommitted},
     expiry::IDEMPOTENCY_EXPIRES,
-    once::{Once, OnceBuilder, OnceError, OnceExecution},
+    once::{Once, OnceBuilder, OnceError, OnceExecution, Recorded},
     operator::OperatorError,
     reconcile::{LostRun, Reconciled},
     recordable::Recordable,

@@ -176,6 +176,35 @@ fn two_consumers_get_the_same_messages(broker: Broker) {
     assert_eq!(setup.entries(), events);
 }
 
+fn a_copy_that_comes_while_another_consumer_has_the_message(broker: Broker) {
+    let setup = Setup::new(broker);
+    let mut first = setup.consumer(Some("before-ack"));
+    setup.publish("event-1", 100);
+    first.says("paused before-ack of event-1");
+    let mut second = setup.consumer(None);
+    // One for each of the two, whoever is given the next.
+    setup.publish("event-1", 100);
+    setup.publish("event-1", 100);
+    second.says("received event-1");
+    second.says("acknowledged event-1: entry 1");
+    assert!(first.child.try_wait().unwrap().is_none(), "it still runs");
+    assert_eq!(setup.entries(), ["event-1"]);
+}
+
+fn effects_that_panic_are_put_aside_and_stop_nobody(broker: Broker) {
+    let setup = Setup::new(broker);
+    let mut consumer = setup.consumer(Some("panic"));
+    // More than one consumer takes at a time.
+    let events: Vec<String> = (1..=10).map(|event| format!("event-{event}")).collect();
+    for event in &events {
+        setup.publish(event, 100);
+    }
+    for _ in &events {
+        consumer.says("rejected event-");
+    }
+    assert_eq!(setup.entries(), [""; 0]);
+}
+
 fn what_will_never_do_is_put_aside(broker: Broker) {
     let setup = Setup::new(broker);
     let mut consumer = setup.consumer(None);
@@ -216,5 +245,7 @@ on_each_broker! {
     killed_between_effect_and_acknowledgement
     killed_before_its_transaction_is_committed
     two_consumers_get_the_same_messages
+    a_copy_that_comes_while_another_consumer_has_the_message
+    effects_that_panic_are_put_aside_and_stop_nobody
     what_will_never_do_is_put_aside
 }

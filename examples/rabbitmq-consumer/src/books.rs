@@ -65,12 +65,14 @@ impl Books {
             .await
     }
 
-    /// Stands still for good, if it is to be killed here.
+    /// Stands still for good, if it is to be killed here; or panics.
     pub(crate) async fn pause(&self, place: &str, event: &str) {
         if self.pause.as_deref() == Some(place) {
             println!("paused {place} of {event}");
             std::future::pending::<()>().await;
         }
+        let panics = self.pause.as_deref() == Some("panic") && place == "before-commit";
+        assert!(!panics, "told to panic, at {event}");
     }
 }
 

@@ -16,7 +16,7 @@
 //! | `QUEUE` | the queue; what cannot be entered goes to `<queue>.rejected` | `payments` |
 //! | `BOOKS` | the SQLite file | `payments.db` |
 //! | `LEASE_SECONDS` | how long a killed consumer's claim is believed; for experiments | `30` |
-//! | `PAUSE` | `before-commit`, `before-ack`: stands still there, to be killed | |
+//! | `PAUSE` | `before-commit`, `before-ack`: stands still there, to be killed; `panic`: its effect does | |
 
 mod books;
 
@@ -151,9 +151,15 @@ async fn consume(books: &Books, channel: &Channel, queue: &str) -> Result<(), Bo
             delivery = deliveries.next() => delivery.ok_or("the broker is gone")??,
             _ = tokio::signal::ctrl_c() => break,
         };
-        let books = books.clone();
+        let (books, acker) = (books.clone(), delivery.acker.clone());
         tokio::spawn(async move {
-            if let Err(error) = handle(&books, delivery).await {
+            let handled = tokio::spawn(async move { handle(&books, delivery).await });
+            let told = match handled.await {
+                Ok(told) => told,
+                // It panicked. The next delivery is told so, and puts the message aside.
+                Err(_) => acker.nack(requeued()).await.map(drop),
+            };
+            if let Err(error) = told {
                 // Not acknowledged, so it is delivered again.
                 eprintln!("the broker was not told: {error}");
             }
@@ -185,11 +191,7 @@ async fn handle(books: &Books, delivery: Delivery) -> lapin::Result<()> {
             println!("not entered: {id}: {error}");
             if let Some(pause) = error.retry_after() {
                 tokio::time::sleep(pause).await;
-                let requeue = BasicNackOptions {
-                    requeue: true,
-                    ..BasicNackOptions::default()
-                };
-                delivery.nack(requeue).await?;
+                delivery.nack(requeued()).await?;
             } else {
                 delivery.reject(BasicRejectOptions::default()).await?;
                 println!("rejected {id}");
@@ -197,4 +199,12 @@ async fn handle(books: &Books, delivery: Delivery) -> lapin::Result<()> {
         }
     }
     Ok(())
+}
+
+/// To have a message delivered again.
+fn requeued() -> BasicNackOptions {
+    BasicNackOptions {
+        requeue: true,
+        ..BasicNackOptions::default()
+    }
 }

@@ -18,7 +18,7 @@
 //! | `IDLE_SECONDS` | after how long without an acknowledgement a message is claimed | `30` |
 //! | `BOOKS` | the SQLite file | `payments.db` |
 //! | `LEASE_SECONDS` | how long a killed consumer's claim is believed; for experiments | `30` |
-//! | `PAUSE` | `before-commit`, `before-ack`: stands still there, to be killed | |
+//! | `PAUSE` | `before-commit`, `before-ack`: stands still there, to be killed; `panic`: its effect does | |
 
 mod books;
 
@@ -139,7 +139,9 @@ async fn consume(books: &Books, mut stream: Stream) -> Result<(), Box<dyn Error>
                 }
             });
         }
-        handled.join_all().await;
+        // One that panicked leaves its message pending: whoever claims it is told so, and puts it
+        // aside.
+        while handled.join_next().await.is_some() {}
     }
     // What is running comes to its end; what was not acknowledged is claimed by somebody else.
     let _ = tokio::time::timeout(Duration::from_secs(10), books.idempotency.drain()).await;
@@ -239,10 +241,13 @@ impl Stream {
 
     /// Puts a message aside that will fail for ever, for somebody to look at.
     async fn reject(&mut self, message: &StreamId) -> RedisResult<()> {
-        let event: String = message.get("event").unwrap_or_default();
+        let fields = message.map.keys();
+        let held: Vec<(&String, Vec<u8>)> = fields
+            .filter_map(|field| Some((field, message.get(field)?)))
+            .collect();
         redis::pipe()
             .atomic()
-            .xadd(format!("{}.rejected", self.name), "*", &[("event", event)])
+            .xadd(format!("{}.rejected", self.name), "*", &held)
             .ignore()
             .xack(&self.name, GROUP, &[&message.id])
             .ignore()

@@ -308,6 +308,7 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
             Verdict::Committed(response, answered) => match *answered {
                 Answered::Stored => {
                     guard.settled = true;
+                    guard.state.set_recorded();
                     guard.state.note_response(&response);
                     guard.report(Outcome::Executed);
                     return None;
@@ -337,6 +338,7 @@ fn settle(mut guard: RunGuard, verdict: Verdict) -> impl Future<Output = Option<
         let size = guard.state.size_to_note(&response);
         match guard.state.complete(response).await {
             Ok(Completion::Stored) => {
+                guard.state.set_recorded();
                 guard.state.note_size(size);
                 guard.report(outcome);
             }

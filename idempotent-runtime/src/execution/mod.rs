@@ -77,6 +77,7 @@ pub(crate) struct RunState {
     /// Whether the store is being told, or was told, that nothing has happened.
     releasing: AtomicBool,
     fenced: AtomicBool,
+    recorded: AtomicBool,
     /// Whether the handler has ended without telling what became of its own transaction.
     in_doubt: AtomicBool,
 }
@@ -204,6 +205,7 @@ impl RunState {
             ending: AtomicBool::new(false),
             releasing: AtomicBool::new(false),
             fenced: AtomicBool::new(false),
+            recorded: AtomicBool::new(false),
             in_doubt: AtomicBool::new(false),
         }
     }
@@ -427,6 +429,20 @@ impl RunState {
             let Claimed { policy, claim, .. } = self.claimed();
             self.report(policy, Some(claim.id.short_hash()), Outcome::Fenced);
         }
+    }
+
+    /// Whether the claim was lost while its handler or function ran.
+    pub(crate) fn is_fenced(&self) -> bool {
+        self.fenced.load(Ordering::Acquire)
+    }
+
+    /// The store has the outcome.
+    pub(crate) fn set_recorded(&self) {
+        self.recorded.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded.load(Ordering::Acquire)
     }
 
     pub(crate) fn report(&self, policy: &Policy, record: Option<ShortHash>, outcome: Outcome) {

@@ -4,13 +4,12 @@ use std::{future::Future, pin::pin, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Once, OnceBuilder, OnceError, OnceExecution, execution::Ended};
+use super::{Once, OnceBuilder, OnceError, OnceExecution, Recorded, execution::Ended};
 use crate::{
     core::{
         fingerprint::Fingerprint,
         policy::AppliedPolicy,
         protocol::{self, Ask, ScopeAnswer},
-        response::StoredResponse,
         value,
     },
     engine::{self, Answer, Begun, Detachable, Wanted, begin, execute, spawn},
@@ -70,16 +69,32 @@ where
             let function = pin!(function);
             execute(guard, function).await
         }
-        Begun::Unprotected => Ok(function.await),
+        Begun::Unprotected => return first(function.await, Recorded::Never),
         Begun::Answer(answer) => Err(answer),
     };
     match ended {
-        Ok(ended) => first(ended),
-        Err(Answer::Replay(record)) => replay(&record).map_err(Failure::Once),
-        Err(Answer::Refuse(refusal)) => {
-            let error = OnceError::of(refusal.problem, state.target.take_failure());
-            Err(Failure::Once(error))
-        }
+        Ok(ended) if state.is_recorded() => first(ended, Recorded::Yes),
+        Ok(ended) => first(ended, Recorded::Later),
+        Err(answer) => other(&state, answer).map_err(Failure::Once),
+    }
+}
+
+/// What a call comes to that has no outcome of its own.
+fn other<T: DeserializeOwned>(state: &RunState, answer: Answer) -> Result<Once<T>, OnceError> {
+    let found = match answer {
+        Answer::Replay(record) => value::read(&record).map_err(OnceError::from),
+        Answer::Refuse(refusal) => Err(OnceError::of(refusal.problem, state.target.take_failure())),
+    };
+    let overtaken = state.is_fenced();
+    match found {
+        Ok(value) => Ok(Once {
+            value,
+            replayed: true,
+            recorded: Recorded::Yes,
+            overtaken,
+        }),
+        Err(error) if overtaken => Err(OnceError::Overtaken(Box::new(error))),
+        Err(error) => Err(error),
     }
 }
 
@@ -96,26 +111,23 @@ where
     let operation = Operation::new(&call.policy, Some(&target));
     let outcome = Outcome::UnprotectedDisabled;
     call.runtime.0.report(operation, None, outcome, None);
-    first(function(OnceExecution::new(Execution(None))).await)
+    first(
+        function(OnceExecution::new(Execution(None))).await,
+        Recorded::Never,
+    )
 }
 
 /// What a call comes to whose function has run.
-fn first<T, E>(ended: Ended<T, E>) -> Result<Once<T>, Failure<E>> {
+fn first<T, E>(ended: Ended<T, E>, recorded: Recorded) -> Result<Once<T>, Failure<E>> {
     match ended {
         Ended::Value(value) => Ok(Once {
             value,
             replayed: false,
+            recorded,
+            overtaken: false,
         }),
         Ended::Released(error) => Err(Failure::Released(error)),
     }
-}
-
-fn replay<T: DeserializeOwned>(record: &StoredResponse) -> Result<Once<T>, OnceError> {
-    let value = value::read(record)?;
-    Ok(Once {
-        value,
-        replayed: true,
-    })
 }
 
 impl OnceBuilder {

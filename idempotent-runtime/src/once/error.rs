@@ -9,8 +9,8 @@ use crate::{
 
 /// Why a call of [`Idempotency::once`](crate::Idempotency::once) has no value.
 ///
-/// With each of them the function did **not** run in this call, so that nothing has happened here.
-/// What happened under the key before is another matter, which the variants tell. Nothing of the
+/// With each of them but [`Overtaken`](Self::Overtaken) the function did **not** run in this call, so
+/// that nothing has happened here. What happened under the key before is another matter, which the variants tell. Nothing of the
 /// key, the scope or a recorded value is part of a message.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -22,6 +22,10 @@ pub enum OnceError {
         /// lease ends.
         retry_after: Duration,
     },
+    /// The function ran in this call, and lost its claim to another run: this process stood still
+    /// for longer than the lease, or somebody has forgotten the claim. What it did counts for
+    /// nothing, and may have happened twice: compare. Within is what the other run has come to.
+    Overtaken(Box<Self>),
     /// The process that ran it is gone, and `on_lost` forbids to run it again. Somebody has to
     /// find out what happened; see
     /// [`IdempotencyBuilder::reconcile`](crate::IdempotencyBuilder::reconcile).
@@ -65,6 +69,7 @@ impl OnceError {
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::InFlight { retry_after } => Some(*retry_after),
+            Self::Overtaken(other) => other.retry_after(),
             Self::StoreUnavailable(_) | Self::StoreFull => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -116,6 +121,10 @@ impl fmt::Display for OnceError {
                     "the operation is running; call again in {seconds} s"
                 );
             }
+            Self::Overtaken(_) => {
+                "the operation was run in this call and, by another one, once more: it may have \
+                 been done twice"
+            }
             Self::OutcomeUnknown => {
                 "the process that ran the operation is gone, and it is not known whether it was \
                  done; find out before it is started over with another key"
@@ -151,6 +160,7 @@ impl Error for OnceError {
             Self::KeyInvalid(error) => Some(error),
             Self::Payload(error) | Self::Undecodable(error) => Some(&**error),
             Self::StoreUnavailable(error) | Self::Unreadable(error) => Some(error),
+            Self::Overtaken(other) => Some(&**other),
             _ => None,
         }
     }

@@ -127,8 +127,28 @@ pub struct OnceBuilder {
 pub struct Once<T> {
     /// What the function returned, now or earlier.
     pub value: T,
-    /// Whether it did so earlier: the function did not run in this call.
+    /// Whether it did so in another call than this one.
     pub replayed: bool,
+    /// Whether every later call gets it: a message may be acknowledged then.
+    pub recorded: Recorded,
+    /// Whether the function ran in this call too, and lost its claim to the run whose value this
+    /// is: this process stood still for longer than the lease, or somebody has forgotten the claim.
+    /// Its effect may have happened twice, if it is not undone by a transaction that was fenced.
+    pub overtaken: bool,
+}
+
+/// What became of the record of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Recorded {
+    /// The store has it: every later call gets the value, from whatever process.
+    Yes,
+    /// The function ran, and the store did not take its record yet, which is tried again for as long
+    /// as this process lives. A consumer gives its message back: the next delivery gets the value.
+    Later,
+    /// The function ran without protection, because that is turned off or because the store was away
+    /// and `store_down` is `run`: the next call runs it again.
+    Never,
 }
 
 impl OnceBuilder {
@@ -193,7 +213,8 @@ impl OnceBuilder {
     ///
     /// # Errors
     ///
-    /// [`OnceError`]: the function did not run in this call.
+    /// [`OnceError`]: the function did not run in this call, unless it was
+    /// [overtaken](OnceError::Overtaken).
     ///
     /// # Panics
     ///
@@ -211,7 +232,8 @@ impl OnceBuilder {
     ///
     /// # Errors
     ///
-    /// [`OnceError`]: the function did not run in this call.
+    /// [`OnceError`]: the function did not run in this call, unless it was
+    /// [overtaken](OnceError::Overtaken).
     ///
     /// # Panics
     ///
@@ -238,7 +260,8 @@ impl OnceBuilder {
     /// again.
     ///
     /// An error type without serialisation will do. It must be one that an [`OnceError`] can
-    /// become, which says that the function did not run in this call.
+    /// become, which says that the function did not run in this call, unless it was
+    /// [overtaken](OnceError::Overtaken).
     ///
     /// After a commit by an [`OnceExecution`] an `Err` releases nothing: this caller gets it, and
     /// every other call gets what was committed.

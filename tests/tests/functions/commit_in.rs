@@ -1,6 +1,6 @@
 //! `OnceExecution::commit_in`: effect and record in one transaction.
 
-use idempotent_runtime::{CommitInError, OnceError};
+use idempotent_runtime::{CommitInError, OnceError, Recorded};
 use idempotent_tests::Kind;
 
 use crate::{Caller, LONG};
@@ -64,6 +64,7 @@ on_databases! {
             });
             let once = call.await.unwrap();
             assert_eq!((once.value, once.replayed), (7, replayed));
+            assert_eq!(once.recorded, Recorded::Yes);
         }
         assert_eq!(database.effects(&who).await, 1);
     }

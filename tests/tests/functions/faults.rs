@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    Idempotency, MemoryStore, OnceError, Outcome, Scope, StoreDown, store::StoreError,
+    Idempotency, MemoryStore, OnceError, Outcome, Recorded, Scope, StoreDown, store::StoreError,
 };
 use idempotent_tests::{Fault, Kind, Verb, eventually, logs, soon};
 
@@ -44,7 +44,8 @@ async fn store_down_run_runs_it_without_protection() {
             assert_eq!(execution.key(), None);
             execution.commit(world.act()).await.unwrap()
         });
-        assert!(!once.await.unwrap().replayed);
+        let once = once.await.unwrap();
+        assert_eq!((once.replayed, once.recorded), (false, Recorded::Never));
     }
     assert_eq!(caller.world.effects(), 2);
     assert_eq!(caller.outcomes(), [Outcome::UnprotectedStoreDown; 2]);
@@ -67,10 +68,16 @@ async fn a_value_whose_record_fails_is_returned_and_recorded_later() {
     let caller = Caller::on(Kind::Memory).await;
     caller.store.fail(Verb::Complete, 1, Fault::Before);
     let once = caller.call().run(caller.effect()).await.unwrap();
-    assert_eq!((once.value, once.replayed), (1, false));
+    assert_eq!(
+        (once.value, once.replayed, once.recorded),
+        (1, false, Recorded::Later)
+    );
     soon("it is recorded", caller.idempotency.drain()).await;
     let again = caller.call().run(caller.effect()).await.unwrap();
-    assert_eq!((again.value, again.replayed), (1, true));
+    assert_eq!(
+        (again.value, again.replayed, again.recorded),
+        (1, true, Recorded::Yes)
+    );
 }
 
 #[tokio::test]

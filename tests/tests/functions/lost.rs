@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    MemoryStore, OnLost, OnceError, Outcome, Reconciled, Scope, StoredResponse,
+    MemoryStore, OnLost, OnceError, Outcome, Reconciled, Recorded, Scope, StoredResponse,
 };
 use idempotent_tests::{Kind, Verb, eventually, soon};
 
@@ -108,10 +108,37 @@ async fn who_was_overtaken_gets_the_winners_value() {
     caller.store.lose(&claim);
     let winner = caller.call().run(async { 100 }).await.unwrap();
     assert_eq!((winner.value, winner.replayed), (100, false));
+    assert!(winner.recorded == Recorded::Yes && !winner.overtaken);
     caller.world.open("gate");
     let overtaken = soon("it ends", slow).await.unwrap().unwrap();
     assert_eq!((overtaken.value, overtaken.replayed), (100, true));
+    assert!(overtaken.recorded == Recorded::Yes && overtaken.overtaken);
     assert!(caller.outcomes().contains(&Outcome::Fenced));
+    let replay = caller.call().run(async { 0 }).await.unwrap();
+    assert!(replay.replayed && !replay.overtaken);
+}
+
+#[tokio::test]
+async fn who_was_overtaken_while_the_winner_still_runs_is_told_so() {
+    let memory = MemoryStore::default();
+    let store = idempotent_tests::Steered::with_lease(memory);
+    let place = idempotent_tests::Place::new(Kind::Memory, idempotent_tests::namespace());
+    let caller = Caller::over(store, place, |builder| builder);
+    let slow = tokio::spawn(caller.call().run(caller.behind("gate")));
+    caller.world.entered(1).await;
+    let (_, claim) = caller.store.calls(Verb::Claim)[0];
+    caller.store.lose(&claim);
+    let winner = tokio::spawn(caller.call().run(caller.behind("other gate")));
+    caller.world.entered(2).await;
+    caller.world.open("gate");
+    let error = soon("it ends", slow).await.unwrap().unwrap_err();
+    let OnceError::Overtaken(other) = &error else {
+        panic!("{error:?}")
+    };
+    assert!(matches!(**other, OnceError::InFlight { .. }), "{other:?}");
+    assert!(error.is_retryable());
+    caller.world.open("other gate");
+    assert!(!winner.await.unwrap().unwrap().replayed);
 }
 
 #[tokio::test]

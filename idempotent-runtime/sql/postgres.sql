@@ -345,10 +345,11 @@ BEGIN
 END $$;
 
 -- Makes an id absent: 0 nothing was there, 1 it is gone, 2 a claim runs, or somebody else is changing
--- the row. A row that a transaction has locked may be a handler's that is writing its record, and is
+-- the row, 3 there is a record, 6 it cannot be read. A row that a transaction has locked may be a handler's that is writing its record, and is
 -- not waited for: it would be forgotten the moment it is committed.
 CREATE OR REPLACE FUNCTION "idempotency_records_forget"(
     wanted_id bytea,
+    even_done boolean,
     even_running boolean
 ) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
@@ -356,14 +357,24 @@ DECLARE
     present record;
 BEGIN
     SELECT r.free_at BETWEEN 'epoch' AND moment AS is_over,
-            r.response IS NULL AND r.lease_ends > moment AS is_running
+            r.response IS NULL AND r.lease_ends > moment AS is_running,
+            r.response IS NOT NULL AS is_done,
+            r.free_at BETWEEN 'epoch' AND '9999-12-31'
+                AND r.lease_ends BETWEEN 'epoch' AND '9999-12-31'
+                AND octet_length(r.fingerprint) = 32 AS is_sound
         INTO present FROM "idempotency_records" r WHERE r.id = wanted_id
         FOR UPDATE SKIP LOCKED;
     IF NOT FOUND THEN
         PERFORM FROM "idempotency_records" r WHERE r.id = wanted_id;
         RETURN CASE WHEN FOUND THEN 2 ELSE 0 END;
-    ELSIF present.is_running AND NOT even_running THEN
-        RETURN 2;
+    ELSIF NOT present.is_over AND NOT even_running THEN
+        IF NOT present.is_sound THEN
+            RETURN 6;
+        ELSIF present.is_running THEN
+            RETURN 2;
+        ELSIF present.is_done AND NOT even_done THEN
+            RETURN 3;
+        END IF;
     END IF;
     DELETE FROM "idempotency_records" r WHERE r.id = wanted_id;
     DELETE FROM "idempotency_records_awaited" a WHERE a.id = wanted_id;

@@ -1332,7 +1332,7 @@ async fn a_record_that_is_being_written_in_a_transaction_is_not_forgotten() {
     assert_eq!(completion.await.unwrap(), Completion::Stored);
     // The lease ends meanwhile: as far as anybody can see, the run is lost.
     tokio::time::sleep(claim.lease * 2).await;
-    for how in [Forget::Ended, Forget::EvenRunning] {
+    for how in [Forget::Lost, Forget::EvenDone, Forget::EvenRunning] {
         let forgotten = at_once(store.forget(&claim.id, how)).await;
         assert_eq!(forgotten.unwrap(), Forgotten::Running);
     }

@@ -113,7 +113,11 @@ impl Idempotency {
             });
         };
         let claim = Claim {
-            lease: self.0.settings.lease.unwrap_or(LEASE),
+            lease: self
+                .0
+                .settings
+                .lease
+                .map_or(LEASE, |lease| lease.min(LEASE)),
             ttl: expires_at.since(since),
             on_lost: OnLost::Refuse,
             max_response: response.body().len() as u64,

@@ -40,10 +40,14 @@ impl fmt::Display for OperatorError {
                  run begin"
             }
             Self::AlreadyDone => {
-                "it has an outcome already: look at it, and forget it first if it is wrong"
+                "it has an outcome already, which stands: to forget it all the same lets the \
+                 handler have its effect once more"
             }
             Self::Store(StoreError::Unreadable(_)) => {
                 "what is there cannot be read: only to forget it whatever it is makes its key free"
+            }
+            Self::Store(StoreError::Full) => {
+                "the store has no room for this: try again when something has expired"
             }
             Self::Store(_) => "the store could not be asked: try again",
         })

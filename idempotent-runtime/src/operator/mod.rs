@@ -97,16 +97,19 @@ impl Idempotency {
         self.inspect_id_of("", id).await
     }
 
-    /// Makes the key free: the next request with it runs the handler. For a record that is wrong,
-    /// or a lost claim that is known not to have had its effect.
+    /// Makes the key free: the next request with it runs the handler. For a lost claim that is known
+    /// not to have had its effect, with [`Forget::Lost`]: if its run has come to its end since
+    /// somebody looked, its record stays, and this is [`OperatorError::AlreadyDone`].
     ///
-    /// A claim that runs is forgotten only with [`Forget::EvenRunning`]: then **a second run may
-    /// begin beside the first**, whose effect is not undone. The run that goes on claims its key
-    /// again when it renews its lease, if nobody has done so by then.
+    /// A record is forgotten only with [`Forget::EvenDone`]: then **a retry has the effect once
+    /// more**. A claim that runs is forgotten only with [`Forget::EvenRunning`]: then **a second run
+    /// may begin beside the first**, whose effect is not undone. A run that goes on claims its key
+    /// again when it renews its lease, if nobody has done so by then: also one that had committed its
+    /// outcome.
     ///
     /// # Errors
     ///
-    /// [`OperatorError`]; `NotFound` where nothing is there, `StillRunning` for a claim that runs.
+    /// [`OperatorError`]; `NotFound` where nothing is there.
     pub async fn forget<K>(
         &self,
         operation: &str,
@@ -179,15 +182,19 @@ impl Idempotency {
         id: &RecordId,
     ) -> Result<Inspection, OperatorError> {
         let found = self.inspectable()?.inspect(id).await;
-        let found = found.map_err(OperatorError::from)?;
+        let state = match &found {
+            Ok(Some(found)) => found.state.name(),
+            Ok(None) => "absent",
+            Err(_) => "not known",
+        };
         tracing::info!(
             operation,
             record = %id.short_hash(),
             act = "inspect",
-            state = found.as_ref().map_or("absent", |found| found.state.name()),
+            state,
             "an operator looked at a record",
         );
-        found.ok_or(OperatorError::NotFound)
+        found?.ok_or(OperatorError::NotFound)
     }
 
     async fn forget_id_of(
@@ -200,13 +207,14 @@ impl Idempotency {
             Ok(Forgotten::Removed) => Ok(()),
             Ok(Forgotten::Absent) => Err(OperatorError::NotFound),
             Ok(Forgotten::Running) => Err(OperatorError::StillRunning),
+            Ok(Forgotten::Done) => Err(OperatorError::AlreadyDone),
             Err(error) => Err(OperatorError::from(error)),
         };
         tracing::warn!(
             operation,
             record = %id.short_hash(),
             act = "forget",
-            even_running = forget == Forget::EvenRunning,
+            ?forget,
             outcome = %told(&outcome),
             "an operator told the store to forget a record",
         );
@@ -228,14 +236,14 @@ impl Idempotency {
             after,
             limit: limit.clamp(1, LONGEST_PAGE),
         };
-        let page = self.inspectable()?.list(&listing).await?;
+        let page = self.inspectable()?.list(&listing).await;
         tracing::info!(
             act = "list",
             ?which,
-            claims = page.claims.len(),
+            claims = page.as_ref().ok().map(|page| page.claims.len()),
             "an operator listed claims",
         );
-        Ok(page)
+        Ok(page?)
     }
 
     fn inspectable(&self) -> Result<&dyn Inspect, OperatorError> {

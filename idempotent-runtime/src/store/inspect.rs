@@ -25,8 +25,9 @@ pub trait Inspect: Send + Sync {
     /// who wait for a claim that is forgotten are woken.
     ///
     /// A claim whose owner still runs is not ended by this: its outcome is recorded if nobody has
-    /// the id by then, and fenced if somebody has. What cannot be read is
-    /// [`StoreError::Unreadable`], and forgotten only with [`Forget::EvenRunning`].
+    /// the id by then, and fenced if somebody has. A claim that cannot be read is
+    /// [`StoreError::Unreadable`], and forgotten only with [`Forget::EvenRunning`]; the response of a
+    /// record is not read.
     fn forget<'a>(&'a self, id: &'a RecordId, forget: Forget) -> Answer<'a, Forgotten>;
 
     /// The claims that `listing` asks for, a page of them, in the store's own order. Each is as it
@@ -99,12 +100,15 @@ impl RecordState {
     }
 }
 
-/// What may be forgotten.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What may be forgotten: it says what is believed to be there, because that may have changed since
+/// somebody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(clippy::exhaustive_enums)]
 pub enum Forget {
-    /// A record or a lost claim.
-    Ended,
+    /// A lost claim. If its run has come to its end meanwhile, its record stays.
+    Lost,
+    /// A record, too: the next request with its key **has the effect once more**.
+    EvenDone,
     /// A claim that runs too: from then on **a second run may begin beside the first**. Also what
     /// cannot be read.
     EvenRunning,
@@ -120,6 +124,8 @@ pub enum Forgotten {
     Absent,
     /// A claim runs, or is being ended at this moment: nothing was changed.
     Running,
+    /// There is a record, which was not to be forgotten: nothing was changed.
+    Done,
 }
 
 /// Which claims to list.

@@ -4,7 +4,7 @@ use std::{any::Any, time::Duration};
 
 use idempotent_runtime::{
     Claim, OnLost, SqliteStore, Store,
-    store::{ClaimAnswer, Completion, Fence, Found, StoreError},
+    store::{ClaimAnswer, Completion, Fence, Forget, Forgotten, Found, RecordState, StoreError},
 };
 use sqlx::{
     Connection, Row, SqliteConnection, SqlitePool,
@@ -49,6 +49,44 @@ async fn payments(connection: &mut SqliteConnection) -> i64 {
         .await
         .unwrap();
     row.get(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outcome_that_is_committed_while_its_lost_claim_is_to_be_forgotten_stays() {
+    let folder = Folder::new();
+    let (store, mut raw) = application(&folder).await;
+    let mut claim = claim_of(1);
+    claim.lease = Duration::from_millis(50);
+    claim.on_lost = OnLost::Refuse;
+    store.claim(&claim).await.unwrap();
+    let mut transaction = raw.begin().await.unwrap();
+    pay(&mut transaction).await;
+    let connection: &mut SqliteConnection = &mut transaction;
+    let stored = complete_in(&store, connection, &claim, "paid")
+        .await
+        .unwrap();
+    assert_eq!(stored, Completion::Stored);
+    // As far as an operator can see, the run is lost.
+    let operator = store.clone();
+    let is_lost = async || {
+        let found = operator.as_inspect().unwrap().inspect(&claim.id).await;
+        matches!(found.unwrap().unwrap().state, RecordState::Lost { .. })
+    };
+    while !is_lost().await {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let id = claim.id;
+    let forgetting = tokio::spawn(async move {
+        let inspect = operator.as_inspect().unwrap();
+        inspect.forget(&id, Forget::Lost).await
+    });
+    // It waits for the write lock, or has been refused it by now.
+    sleep(Duration::from_millis(50)).await;
+    transaction.commit().await.unwrap();
+    assert_eq!(forgetting.await.unwrap().unwrap(), Forgotten::Done);
+    let answer = store.claim(&claim_of(1)).await.unwrap();
+    assert!(matches!(answer, ClaimAnswer::Found(Found::Done { .. })));
+    assert_eq!(payments(&mut raw).await, 1);
 }
 
 #[tokio::test]

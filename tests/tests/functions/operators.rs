@@ -68,7 +68,7 @@ async fn a_value_is_completed_by_hand_and_forgotten_and_has_no_header_of_http() 
     let once = caller.call().run(caller.effect()).await.unwrap();
     assert_eq!((once.value, once.replayed), (17, true));
 
-    let forgotten = idempotency.forget("charge", &global, "k", Forget::Ended);
+    let forgotten = idempotency.forget("charge", &global, "k", Forget::EvenDone);
     forgotten.await.unwrap();
     let once = caller.call().ttl(Duration::from_hours(1));
     let once = once.run(caller.effect()).await.unwrap();

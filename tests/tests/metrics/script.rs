@@ -221,7 +221,7 @@ pub(crate) async fn an_operator_acts(app: &App, tally: &mut Tally) {
     let found_out = StoredResponse::new(201, &[], b"found out");
     let completed = app
         .idempotency
-        .complete_with(operation, &global, "k", &found_out);
+        .complete_with(operation, &global, "k.hushed", &found_out);
     completed.await.unwrap();
     tally.came("", Outcome::CompletedByHand);
     app.post("/lost/refuse")
@@ -232,7 +232,7 @@ pub(crate) async fn an_operator_acts(app: &App, tally: &mut Tally) {
     tally.came(operation, Outcome::Replayed);
     let forgotten = app
         .idempotency
-        .forget(operation, &global, "k", Forget::Ended);
+        .forget(operation, &global, "k.hushed", Forget::EvenDone);
     forgotten.await.unwrap();
     tally.came("", Outcome::Forgotten);
 

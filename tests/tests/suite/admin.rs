@@ -1,6 +1,6 @@
 //! The operator's routes, over sockets.
 
-use idempotent_runtime::{Key, RecordId, Scope};
+use idempotent_runtime::{Key, OnLost, RecordId, Scope};
 use idempotent_tests::{
     App, Fault, OPERATOR, Plan, Request, Response, Verb, both, eventually, logs,
 };
@@ -130,11 +130,50 @@ both! {
         assert_eq!(replay.header("content-type"), Some(&b"application/json"[..]));
         complete.send().await.assert_problem(409, "already-done");
 
-        let forget = app.operator("DELETE", &path);
+        // Whoever has seen it lost does not forget the outcome that it has by now.
+        app.operator("DELETE", &path).send().await.assert_problem(409, "already-done");
+        app.post("/lost/refuse").key("l").send().await.assert_replay(201);
+        let forget = app.operator("DELETE", &format!("{path}?even=done"));
         assert_eq!(forget.send().await.status, 204);
         forget.send().await.assert_problem(404, "not-found");
         app.post("/lost/refuse").key("l").send().await.assert_first(201);
         assert_eq!(app.world.effects(), 1);
+    }
+
+    async fn a_lost_function_is_completed(framework: Framework) {
+        let app = framework.start().await;
+        for value in [json!(7), Value::Null] {
+            let once = || {
+                let once = app.idempotency.once("charge", Scope::global(), value.to_string());
+                once.on_lost(OnLost::Refuse)
+            };
+            let lost = app.store.abandoned() + 1;
+            let process = tokio::runtime::Runtime::new().unwrap();
+            let entries = app.world.entries() + 1;
+            let world = app.world.clone();
+            process.spawn(once().run(async move {
+                world.enter();
+                world.pass("never").await;
+            }));
+            app.world.entered(entries).await;
+            process.shutdown_background();
+            eventually("the run has ended", || app.store.abandoned() == lost).await;
+            let found = document(&look_up(&app, "charge", &value.to_string()).send().await, 200);
+            let path = format!("records/{}/complete", found["record"].as_str().unwrap());
+            let complete = app.operator("POST", &path).json(&json!({ "value": value }));
+            assert_eq!(complete.send().await.status, 204);
+            let known = once().run(async { json!("again") }).await.unwrap();
+            assert_eq!((known.value, known.replayed), (value.clone(), true));
+        }
+    }
+
+    async fn a_lost_claim_is_forgotten(framework: Framework) {
+        let mut app = framework.start().await;
+        lose(&mut app, "l.hushed").await;
+        let lost = document(&look_up(&app, "POST /lost/refuse", "l.hushed").send().await, 200);
+        let path = format!("records/{}", lost["record"].as_str().unwrap());
+        assert_eq!(app.operator("DELETE", &path).send().await.status, 204);
+        app.post("/lost/refuse").key("l").send().await.assert_first(201);
     }
 
     async fn a_claim_that_runs_is_forgotten_only_when_told_so(framework: Framework) {
@@ -146,7 +185,9 @@ both! {
         let refused = app.operator("DELETE", &path).send().await;
         refused.assert_problem(409, "still-running");
         app.post("/pay").key("k").send().await.assert_problem(409, "in-flight");
-        let told = app.operator("DELETE", &format!("{path}?even_running=true"));
+        let refused = app.operator("DELETE", &format!("{path}?even=done")).send().await;
+        refused.assert_problem(409, "still-running");
+        let told = app.operator("DELETE", &format!("{path}?even=running"));
         assert_eq!(told.send().await.status, 204);
         app.world.open("go");
     }
@@ -165,8 +206,8 @@ both! {
             ("PUT", &record, 405, "method-not-allowed"),
             ("DELETE", "lost", 405, "method-not-allowed"),
             ("GET", "look-up", 405, "method-not-allowed"),
-            ("DELETE", &format!("{record}?evenrunning=true"), 400, "query-invalid"),
-            ("DELETE", &format!("{record}?even_running=yes"), 400, "query-invalid"),
+            ("DELETE", &format!("{record}?even_running=true"), 400, "query-invalid"),
+            ("DELETE", &format!("{record}?even=yes"), 400, "query-invalid"),
             ("GET", "lost?limit=many", 400, "query-invalid"),
             ("GET", "lost?after=here", 400, "name-invalid"),
             ("GET", "lost?after=1.2", 501, "unsupported"),
@@ -195,6 +236,7 @@ both! {
             json!({ "status": 200, "headers": [["a b", "c"]] }),
             json!({ "status": 200, "headers": [["a", "b\r\nc: d"]] }),
             json!({ "status": 200, "body": "text", "json": {} }),
+            json!({ "status": 200, "value": 7 }),
         ] {
             let complete = app.operator("POST", &format!("{record}/complete"));
             complete.json(&body).send().await.assert_problem(400, "body-invalid");

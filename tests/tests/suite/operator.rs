@@ -112,7 +112,10 @@ every! {
         app.post("/pay").key("k").send().await.assert_first(201);
         app.post("/pay").key("k").send().await.assert_replay(201);
         let (global, operation) = (Scope::global(), "POST /pay");
-        let forget = || app.idempotency.forget(operation, &global, "k.hushed", Forget::Ended);
+        let kept = app.idempotency.forget(operation, &global, "k.hushed", Forget::Lost).await;
+        assert!(matches!(kept, Err(OperatorError::AlreadyDone)), "{kept:?}");
+        app.post("/pay").key("k").send().await.assert_replay(201);
+        let forget = || app.idempotency.forget(operation, &global, "k.hushed", Forget::EvenDone);
         forget().await.unwrap();
         app.post("/pay").key("k").send().await.assert_first(201);
         assert_eq!(app.world.effects(), 2);
@@ -126,7 +129,7 @@ every! {
         let app = setting.start().await;
         let mut first = run(&app, "/pay", "k").await;
         let (global, operation) = (Scope::global(), "POST /pay");
-        let refused = app.idempotency.forget(operation, &global, "k.hushed", Forget::Ended).await;
+        let refused = app.idempotency.forget(operation, &global, "k.hushed", Forget::EvenDone).await;
         assert!(matches!(refused, Err(OperatorError::StillRunning)), "{refused:?}");
         app.post("/pay").key("k").send().await.assert_problem(409, "in-flight");
         let done = app.idempotency.complete_with(operation, &global, "k.hushed", &outcome()).await;
@@ -138,6 +141,7 @@ every! {
         app.world.open("go");
         let (first, second) = (first.response().await, second.response().await);
         assert_eq!(app.world.effects(), 2);
+        assert_eq!(app.events.count(Outcome::Fenced), 1);
         let retry = app.post("/pay").key("k").send().await;
         retry.assert_replay(201);
         let answers = [first, second];
@@ -176,7 +180,7 @@ every! {
     async fn a_lost_run_that_had_no_effect_is_forgotten_and_runs(setting: Setting) {
         let mut app = start(setting).await;
         let lost = lose(&mut app, "/lost/refuse", "k.hushed").await;
-        app.idempotency.forget_id(&lost.id, Forget::Ended).await.unwrap();
+        app.idempotency.forget_id(&lost.id, Forget::Lost).await.unwrap();
         app.post("/lost/refuse").key("k").send().await.assert_first(201);
         assert_eq!(app.world.effects(), 1);
     }

@@ -216,7 +216,7 @@ both! {
             app.store.asked(Verb::Claim, asked + 2).await;
             drop(connection);
             soon("nothing runs", app.idempotency.drain()).await;
-            app.post("/lost/refuse").key("k").send().await.assert_replay(201);
+            app.post("/lost/refuse").key("k").send_until_settled().await.assert_replay(201);
             assert_eq!(app.world.effects(), 0);
         }
         // And where the client stays, and the store does not answer.

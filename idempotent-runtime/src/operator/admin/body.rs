@@ -39,8 +39,23 @@ struct Caller {
 
 /// An outcome that was found out by hand.
 #[derive(Deserialize)]
+#[serde(untagged)]
+enum Outcome {
+    Value(Returned),
+    Response(Answered),
+}
+
+/// What a function returned.
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Outcome {
+struct Returned {
+    value: serde_json::Value,
+}
+
+/// What a handler answered.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Answered {
     status: u16,
     #[serde(default)]
     headers: Vec<(String, String)>,
@@ -71,14 +86,23 @@ impl LookUp {
     }
 }
 
-/// The response that a body describes.
+/// The record of what a body describes.
 pub(super) fn outcome(body: &[u8]) -> Result<StoredResponse, Refusal> {
-    let outcome: Outcome = serde_json::from_slice(body).map_err(|_| {
+    let outcome = serde_json::from_slice(body).map_err(|_| {
         Refusal::body(
             "it must be JSON such as {\"status\": 201, \"headers\": [[\"location\", \
-             \"/payments/7\"]], \"json\": {\"id\": 7}}, or with \"body\", a text, for \"json\"",
+             \"/payments/7\"]], \"json\": {\"id\": 7}}, or with \"body\", a text, for \"json\"; for a \
+             function {\"value\": 7}",
         )
     })?;
+    match outcome {
+        Outcome::Response(outcome) => response(outcome),
+        Outcome::Value(Returned { value }) => StoredResponse::value(&value)
+            .map_err(|_| Refusal::body("its `value` cannot be recorded")),
+    }
+}
+
+fn response(outcome: Answered) -> Result<StoredResponse, Refusal> {
     if !(200..=599).contains(&outcome.status) {
         return Err(Refusal::body("its `status` must be from 200 to 599"));
     }

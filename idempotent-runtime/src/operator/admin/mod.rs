@@ -116,11 +116,11 @@ impl Admin {
                 Ok(Answered::json(200, &json::record(&found, with_response)))
             }
             (["records", id], "DELETE") => {
-                let parameters = Parameters::read(query, &["even_running"])?;
-                let forget = if parameters.flag("even_running")? {
-                    Forget::EvenRunning
-                } else {
-                    Forget::Ended
+                let forget = match Parameters::read(query, &["even"])?.get("even") {
+                    None => Forget::Lost,
+                    Some("done") => Forget::EvenDone,
+                    Some("running") => Forget::EvenRunning,
+                    Some(_) => return Err(Refusal::query("`even` is `done` or `running`")),
                 };
                 self.idempotency.forget_id(&record(id)?, forget).await?;
                 Ok(Answered::nothing())

@@ -84,7 +84,7 @@ fn assert_about(one: Timestamp, other: Timestamp) {
 async fn nothing_is_there(store: &impl Store) {
     let id = fresh().id;
     assert_eq!(inspect(store, &id).await, None);
-    for how in [Forget::Ended, Forget::EvenRunning] {
+    for how in [Forget::Lost, Forget::EvenDone, Forget::EvenRunning] {
         assert_eq!(forget(store, &id, how).await, Forgotten::Absent);
     }
     let released = fresh();
@@ -115,10 +115,9 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
     }
     assert!(!listed(store, Which::Lost).await.contains(&owner.id));
 
-    assert_eq!(
-        forget(store, &owner.id, Forget::Ended).await,
-        Forgotten::Running
-    );
+    for how in [Forget::Lost, Forget::EvenDone] {
+        assert_eq!(forget(store, &owner.id, how).await, Forgotten::Running);
+    }
     assert_eq!(renew(store, &owner).await, Fence::Passed);
     let told = forget(store, &owner.id, Forget::EvenRunning).await;
     assert_eq!(told, Forgotten::Removed);
@@ -140,7 +139,7 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
 }
 
 async fn a_record_is_seen_and_forgotten(store: &impl Store) {
-    for how in [Forget::Ended, Forget::EvenRunning] {
+    for how in [Forget::EvenDone, Forget::EvenRunning] {
         let owner = fresh();
         claimed(store, &owner).await;
         let stored = response("seen");
@@ -172,6 +171,13 @@ async fn a_record_is_seen_and_forgotten(store: &impl Store) {
         for which in [Which::Lost, Which::RunningFor(Duration::ZERO)] {
             assert!(!listed(store, which).await.contains(&owner.id));
         }
+        // Whoever has seen it lost does not forget the outcome that came since.
+        let kept = forget(store, &owner.id, Forget::Lost).await;
+        assert_eq!(kept, Forgotten::Done);
+        assert_eq!(
+            inspect(store, &owner.id).await.map(|it| it.state),
+            Some(seen.state)
+        );
         assert_eq!(forget(store, &owner.id, how).await, Forgotten::Removed);
         assert_eq!(inspect(store, &owner.id).await, None);
         claimed(store, &rival(&owner)).await;
@@ -224,7 +230,7 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
     // What has expired is absent.
     assert_eq!(inspect(&store, &short.id).await, None);
     assert_eq!(
-        forget(&store, &short.id, Forget::Ended).await,
+        forget(&store, &short.id, Forget::EvenDone).await,
         Forgotten::Absent
     );
     // A claim was granted when it was granted, however often it was renewed.
@@ -268,7 +274,7 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
     let attempts = seen.attempts.map(|attempts| attempts + 1);
     assert_eq!(again.attempts, attempts, "the second attempt is counted");
     assert_eq!(
-        forget(&store, &taken.id, Forget::Ended).await,
+        forget(&store, &taken.id, Forget::Lost).await,
         Forgotten::Running
     );
     complete(&store, &successor, &response("taken over")).await;
@@ -276,7 +282,7 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
     assert_eq!(done.attempts, attempts.filter(|_| done.attempts.is_some()));
 
     assert_eq!(
-        forget(&store, &lost.id, Forget::Ended).await,
+        forget(&store, &lost.id, Forget::Lost).await,
         Forgotten::Removed
     );
     assert_eq!(inspect(&store, &lost.id).await, None);

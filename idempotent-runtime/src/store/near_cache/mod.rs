@@ -58,7 +58,8 @@ use crate::{
 ///
 /// A record that somebody deletes from the store by hand is replayed by each process that keeps
 /// it, until its ttl ends or [`invalidate`](Self::invalidate) is called there. So is one that
-/// [`Inspect::forget`] has removed in another process; in this one it is gone from the cache too.
+/// [`Inspect::forget`] has removed in another process; in this one it is gone from the cache too,
+/// unless a request for it was on its way: then forget it again.
 ///
 /// # Memory
 ///

@@ -43,14 +43,18 @@ impl Inspect for PostgresStore {
     ) -> Pin<Box<dyn Future<Output = Result<Forgotten, StoreError>> + Send + 'a>> {
         Box::pin(async move {
             let function = self.0.table.quoted("_forget");
-            let even_running = forget == Forget::EvenRunning;
-            let sql = format!("SELECT {function}({}, {even_running})::text", text(id));
+            let even_done = forget >= Forget::EvenDone;
+            let even_running = forget >= Forget::EvenRunning;
+            let id = text(id);
+            let sql = format!("SELECT {function}({id}, {even_done}, {even_running})::text");
             let rows = self.rows(sql).await?;
             let verdict = rows.first().and_then(|row| row.try_get(0).ok());
             match verdict {
                 Some("0") => Ok(Forgotten::Absent),
                 Some("1") => Ok(Forgotten::Removed),
                 Some("2") => Ok(Forgotten::Running),
+                Some("3") => Ok(Forgotten::Done),
+                Some("6") => Err(damaged()),
                 _ => Err(unknown()),
             }
         })
@@ -146,11 +150,6 @@ fn columns(response: &str) -> String {
 fn read(row: &PgRow) -> Result<Option<Inspection>, StoreError> {
     let number = |index| digits(row, index)?.parse().ok();
     let time = |index| number(index).map(Timestamp::from_millis);
-    let damaged = || {
-        StoreError::unreadable(
-            "a row with a time that no clock shows, or without a fingerprint of 32 bytes",
-        )
-    };
     let id = id(row, 0).ok_or_else(unknown)?;
     let fingerprint = bytes(row, 1).and_then(|bytes| bytes.try_into().ok());
     let fingerprint = Fingerprint::from_bytes(fingerprint.ok_or_else(damaged)?);
@@ -207,4 +206,10 @@ fn bytes(row: &PgRow, index: usize) -> Option<Vec<u8>> {
 
 fn unknown() -> StoreError {
     StoreError::unreadable("an answer that this version does not know")
+}
+
+fn damaged() -> StoreError {
+    StoreError::unreadable(
+        "a row with a time that no clock shows, or without a fingerprint of 32 bytes",
+    )
 }

@@ -33,15 +33,17 @@ impl Inspect for RedisStore {
         forget: Forget,
     ) -> Pin<Box<dyn Future<Output = Result<Forgotten, StoreError>> + Send + 'a>> {
         Box::pin(self.within(async move {
-            let even_running: &[u8] = match forget {
-                Forget::Ended => b"0",
-                Forget::EvenRunning => b"1",
+            let even: &[u8] = match forget {
+                Forget::Lost => b"lost",
+                Forget::EvenDone => b"done",
+                Forget::EvenRunning => b"running",
             };
             let key = self.key(id);
-            match run(&self.0.link, &script::FORGET, &key, &[even_running]).await? {
+            match run(&self.0.link, &script::FORGET, &key, &[even]).await? {
                 Value::Int(0) => Ok(Forgotten::Absent),
                 Value::Int(1) => Ok(Forgotten::Removed),
                 Value::Int(2) => Ok(Forgotten::Running),
+                Value::Int(3) => Ok(Forgotten::Done),
                 Value::Int(-1) => Err(super::value::damaged()),
                 _ => Err(unexpected()),
             }

@@ -170,13 +170,14 @@ return {redis.call('GET', KEYS[1]), redis.call('PTTL', KEYS[1]), time[1], time[2
     )
 });
 
-/// Removes what is there; where `ARGV[1]` is not `1`, only a record or a lost claim. Gives 1 when
-/// it is gone, 0 when nothing was there, 2 when a claim runs, -1 when it cannot be read.
+/// Removes what is there: where `ARGV[1]` is `lost`, only a lost claim; where it is `done`, a record,
+/// too. Gives 1 when it is gone, 0 when nothing was there, 2 when a claim runs, 3 when there is a
+/// record, -1 when it cannot be read.
 pub(super) static FORGET: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"local head = redis.call('GETRANGE', KEYS[1], 0, 1)
 if head == '' and redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
-if ARGV[1] ~= '1' then
+if ARGV[1] ~= 'running' then
   if head == '\1\1' then return 2 end
   if head == '\1\2' then
     local claim = redis.call('GETRANGE', KEYS[1], 0, -1)
@@ -185,6 +186,8 @@ if ARGV[1] ~= '1' then
     if left == -1 or left > struct.unpack('<I8', claim, 51) then return 2 end
   elseif head ~= '\1\3' then
     return -1
+  elseif ARGV[1] ~= 'done' then
+    return 3
   end
 end
 redis.call('DEL', KEYS[1])

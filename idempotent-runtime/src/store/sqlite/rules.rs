@@ -135,9 +135,10 @@ pub(super) fn renew(row: Option<&Row>, claim: &Claim, now: Millis) -> (Fence, Ch
 pub(super) fn forget(row: Option<&Row>, forget: Forget, now: Millis) -> (Forgotten, Change) {
     match row.filter(|row| !row.is_expired(now)) {
         None => (Forgotten::Absent, Change::Keep),
-        Some(row) if row.is_running(now) && forget == Forget::Ended => {
+        Some(row) if row.is_running(now) && forget < Forget::EvenRunning => {
             (Forgotten::Running, Change::Keep)
         }
+        Some(row) if row.is_done() && forget < Forget::EvenDone => (Forgotten::Done, Change::Keep),
         Some(_) => (Forgotten::Removed, Change::Remove),
     }
 }
@@ -166,6 +167,10 @@ impl Row {
     /// Whether a claim is running whose lease is not over.
     pub(super) fn is_running(&self, now: Millis) -> bool {
         matches!(self.state, State::Running { lease_until, .. } if now < lease_until)
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Done { .. })
     }
 
     /// The record, if it is this owner's.

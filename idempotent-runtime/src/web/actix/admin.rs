@@ -39,8 +39,8 @@ use crate::{
 /// |---|---|
 /// | `POST look-up` `{"operation": "POST /payments", "scope": {"name": "user", "value": "alice"}, "key": "order-1"}` | looks up by what the client sends: in a body, so that keys do not stand in access logs. The scope of an expression is `{"value": …}`, that of all callers `"global"` |
 /// | `GET records/{id}` | looks up by the id that `look-up` or a listing gave |
-/// | `DELETE records/{id}` | forgets a record or a lost claim; `?even_running=true`: a claim that runs, too, or what cannot be read |
-/// | `POST records/{id}/complete` `{"status": 201, "headers": [["location", "/payments/7"]], "json": {"id": 7}}` | records the outcome of a lost run, with `json` or a text as `body` |
+/// | `DELETE records/{id}` | forgets a lost claim; `?even=done`: a record, too, whose effect a retry then has once more; `?even=running`: a claim that runs, too, beside which a second run may begin, or what cannot be read |
+/// | `POST records/{id}/complete` `{"status": 201, "headers": [["location", "/payments/7"]], "json": {"id": 7}}` | records the outcome of a lost run, with `json` or a text as `body`; of a function, with what it returned: `{"value": 7}` |
 /// | `GET lost?limit=100&after=…` | lists lost claims |
 /// | `GET running?longer_than=60&limit=100&after=…` | lists claims that were granted so many seconds ago and run |
 ///

@@ -26,7 +26,8 @@ impl Shard {
     ) -> Forgotten {
         match self.slots.get(id).filter(|slot| !slot.is_expired(now)) {
             None => Forgotten::Absent,
-            Some(slot) if slot.is_running() && forget == Forget::Ended => Forgotten::Running,
+            Some(slot) if slot.is_running() && forget < Forget::EvenRunning => Forgotten::Running,
+            Some(slot) if slot.is_done() && forget < Forget::EvenDone => Forgotten::Done,
             Some(_) => {
                 self.end_claim(id, budget);
                 Forgotten::Removed

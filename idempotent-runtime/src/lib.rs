@@ -11,6 +11,10 @@
 //! # #[derive(serde::Deserialize, serde::Serialize)]
 //! # struct Payment { amount: i64 }
 //!
+//! // An authentication middleware of yours has put it into the request's extensions.
+//! #[derive(Clone)]
+//! struct User { id: String }
+//!
 //! #[idempotent(ttl = "24h", scope = "user")]
 //! async fn pay(Json(payment): Json<Payment>) -> (StatusCode, Json<Payment>) {
 //!     // … the effect …
@@ -19,7 +23,7 @@
 //!
 //! fn app() -> Router {
 //!     let idempotency = Idempotency::builder(MemoryStore::default())
-//!         .scope("user", scopes::bearer_token())
+//!         .scope("user", scopes::extension(|user: &User| user.id.clone()))
 //!         .build();
 //!     Router::new().route("/payments", post(pay)).layer(idempotency)
 //! }
@@ -33,18 +37,22 @@
 //!
 //! 1. A request with GET, HEAD, OPTIONS or TRACE runs the handler directly.
 //! 2. The [`Idempotency`] is found; without one the answer is 500 `misconfigured`.
-//! 3. With a key, the body is read, under the framework's own limit (axum `DefaultBodyLimit`,
-//!    actix-web `PayloadConfig`, which is 256 KiB unless set, also for JSON).
+//! 3. With a key, the resolver of a named scope is asked who calls, and the body is read where the
+//!    handler has an extractor for it, under the framework's own limit (axum `DefaultBodyLimit`,
+//!    actix-web `PayloadConfig`, which is 256 KiB unless set, also for JSON). Over it: 413
+//!    `body-too-large`.
 //! 4. The handler's own extractors run. A rejection is returned as it is, nothing is recorded and
 //!    the key stays free. So a replay is only ever given to a request that passes the handler's
 //!    authentication again.
-//! 5. The key is read and the scope resolved.
+//! 5. The key is checked, and the scope: what the resolver answered, or the value of the expression.
 //! 6. The store is asked for the claim, in one atomic step:
 //!    - granted: the handler runs, once, to its end, even if the client goes away, and its
 //!      response is recorded;
 //!    - used for a request with another fingerprint: 422 `key-reused`;
 //!    - running: 409 `in-flight`, or the outcome, with `wait = "5s"`;
-//!    - done: the recorded response is sent again, with `Idempotency-Replayed: true`.
+//!    - done: the recorded response is sent again, with `Idempotency-Replayed: true`;
+//!    - done, and the response was not kept: 409 `response-not-kept`;
+//!    - a run that was lost and must not be repeated: 409 `outcome-unknown`.
 //!
 //! # What is recorded
 //!
@@ -75,12 +83,13 @@
 //! # Leases
 //!
 //! In a store that outlives its processes a claim is believed for its `lease` and renewed while
-//! its handler runs. When the process is gone, the lease ends, and the run is **lost**: with
-//! `on_lost = "rerun"` the next request runs the handler again, with `"refuse"` nobody does until
+//! its handler runs. When the process is gone, the lease ends: with `on_lost = "rerun"` the next
+//! request runs the handler again, with `"refuse"` the run is **lost**, and nobody repeats it until
 //! the ttl ends. [`IdempotencyBuilder::reconcile`] asks the application first. A process that
 //! stood still past its lease, and was overtaken, is **fenced**: its outcome is not recorded, and
-//! its client is answered with the winner's. A lease is renewed in the request's own task, so a
-//! handler must not block its thread for as long as that.
+//! its client is answered with the winner's, or with 409 `in-flight` while the winner still runs. A
+//! lease is renewed in the request's own task, so a handler must not block its thread for as long as
+//! that.
 //!
 //! # Exactly once
 //!

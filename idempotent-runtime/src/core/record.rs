@@ -54,7 +54,7 @@ impl RecordId {
         &self.0
     }
 
-    /// What logs and metrics call the key: it tells records apart, and nobody can read the key
+    /// What logs and events call the key: it tells records apart, and nobody can read the key
     /// from it. Whoever knows the caller can still try out keys that are easy to guess.
     #[must_use]
     pub fn short_hash(&self) -> ShortHash {
@@ -63,7 +63,7 @@ impl RecordId {
 }
 
 /// Writes all of the id, as 64 hexadecimal digits: what an operator names a record by. Logs and
-/// metrics have the [short hash](RecordId::short_hash).
+/// events have the [short hash](RecordId::short_hash).
 impl fmt::Display for RecordId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(&self.0, formatter)

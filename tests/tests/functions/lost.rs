@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use idempotent_runtime::{
-    MemoryStore, OnLost, OnceError, Outcome, Reconciled, Recorded, Scope, StoredResponse,
+    MemoryStore, OnLost, Once, OnceError, Outcome, Reconciled, Recorded, Scope, StoredResponse,
 };
 use idempotent_tests::{Kind, Verb, eventually, soon};
+use tokio::task::JoinHandle;
 
 use crate::{Caller, LONG};
 
@@ -96,8 +97,8 @@ async fn whose_key_was_lost_is_told_to_the_application() {
     assert_eq!(once.value, "alice");
 }
 
-#[tokio::test]
-async fn who_was_overtaken_gets_the_winners_value() {
+/// A run behind a gate whose claim is not there any more.
+async fn overtaken() -> (Caller, JoinHandle<Result<Once<usize>, OnceError>>) {
     let memory = MemoryStore::default();
     let store = idempotent_tests::Steered::with_lease(memory);
     let place = idempotent_tests::Place::new(Kind::Memory, idempotent_tests::namespace());
@@ -106,6 +107,12 @@ async fn who_was_overtaken_gets_the_winners_value() {
     caller.world.entered(1).await;
     let (_, claim) = caller.store.calls(Verb::Claim)[0];
     caller.store.lose(&claim);
+    (caller, slow)
+}
+
+#[tokio::test]
+async fn who_was_overtaken_gets_the_winners_value() {
+    let (caller, slow) = overtaken().await;
     let winner = caller.call().run(async { 100 }).await.unwrap();
     assert_eq!((winner.value, winner.replayed), (100, false));
     assert!(winner.recorded == Recorded::Yes && !winner.overtaken);
@@ -120,14 +127,7 @@ async fn who_was_overtaken_gets_the_winners_value() {
 
 #[tokio::test]
 async fn who_was_overtaken_while_the_winner_still_runs_is_told_so() {
-    let memory = MemoryStore::default();
-    let store = idempotent_tests::Steered::with_lease(memory);
-    let place = idempotent_tests::Place::new(Kind::Memory, idempotent_tests::namespace());
-    let caller = Caller::over(store, place, |builder| builder);
-    let slow = tokio::spawn(caller.call().run(caller.behind("gate")));
-    caller.world.entered(1).await;
-    let (_, claim) = caller.store.calls(Verb::Claim)[0];
-    caller.store.lose(&claim);
+    let (caller, slow) = overtaken().await;
     let winner = tokio::spawn(caller.call().run(caller.behind("other gate")));
     caller.world.entered(2).await;
     caller.world.open("gate");

@@ -179,10 +179,11 @@ impl ToSchema for IdempotencyProblem {}
 /// [`expires_header`](crate::IdempotencyBuilder::expires_header).
 ///
 /// ```
+/// use idempotent_runtime::openapi::ExpiresHeader;
 /// use utoipa::OpenApi;
 ///
 /// #[derive(OpenApi)]
-/// #[openapi(modifiers(&idempotent_runtime::openapi::ExpiresHeader))]
+/// #[openapi(modifiers(&ExpiresHeader))]
 /// struct Document;
 /// ```
 #[derive(Clone, Copy, Debug)]

@@ -74,6 +74,7 @@ where
     };
     match ended {
         Ok(ended) if state.is_recorded() => first(ended, Recorded::Yes),
+        Ok(ended) if state.is_releasing() => first(ended, Recorded::Never),
         Ok(ended) => first(ended, Recorded::Later),
         Err(answer) => other(&state, answer).map_err(Failure::Once),
     }

@@ -10,8 +10,8 @@ use crate::{
 /// Why a call of [`Idempotency::once`](crate::Idempotency::once) has no value.
 ///
 /// With each of them but [`Overtaken`](Self::Overtaken) the function did **not** run in this call, so
-/// that nothing has happened here. What happened under the key before is another matter, which the variants tell. Nothing of the
-/// key, the scope or a recorded value is part of a message.
+/// that nothing has happened here. What happened under the key before is another matter, which the
+/// variants tell. Nothing of the key, the scope or a recorded value is part of a message.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum OnceError {

@@ -146,8 +146,8 @@ pub enum Recorded {
     /// The function ran, and the store did not take its record yet, which is tried again for as long
     /// as this process lives. A consumer gives its message back: the next delivery gets the value.
     Later,
-    /// The function ran without protection, because that is turned off or because the store was away
-    /// and `store_down` is `run`: the next call runs it again.
+    /// The function released its key, or it ran without protection, because that is turned off or
+    /// because the store was away and `store_down` is `run`: the next call runs it again.
     Never,
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use idempotent_runtime::{KeyError, OnceError, Outcome, Scope};
+use idempotent_runtime::{KeyError, OnceError, Outcome, Recorded, Scope};
 use idempotent_tests::{Kind, eventually, soon};
 use serde::{Deserialize, Serialize};
 
@@ -290,7 +290,8 @@ async fn a_function_can_say_that_nothing_has_happened() {
         execution.release();
         7
     });
-    assert_eq!(call.await.unwrap().value, 7);
+    let once = call.await.unwrap();
+    assert_eq!((once.value, once.recorded), (7, Recorded::Never));
     assert_eq!(caller.call().run(caller.effect()).await.unwrap().value, 1);
     assert_eq!(caller.outcomes(), [Outcome::Released, Outcome::Executed]);
 }

@@ -37,6 +37,9 @@ use lapin::{
 /// How many messages may be on their way here without being acknowledged.
 const PREFETCH: u16 = 8;
 
+/// How long a message stays away whose effect panicked.
+const AFTER_A_PANIC: Duration = Duration::from_secs(1);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -154,10 +157,12 @@ async fn consume(books: &Books, channel: &Channel, queue: &str) -> Result<(), Bo
         let (books, acker) = (books.clone(), delivery.acker.clone());
         tokio::spawn(async move {
             let handled = tokio::spawn(async move { handle(&books, delivery).await });
-            let told = match handled.await {
-                Ok(told) => told,
+            let told = if let Ok(told) = handled.await {
+                told
+            } else {
                 // It panicked. The next delivery is told so, and puts the message aside.
-                Err(_) => acker.nack(requeued()).await.map(drop),
+                tokio::time::sleep(AFTER_A_PANIC).await;
+                acker.nack(requeued()).await.map(drop)
             };
             if let Err(error) = told {
                 // Not acknowledged, so it is delivered again.

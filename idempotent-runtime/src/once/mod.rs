@@ -147,7 +147,8 @@ pub enum Recorded {
     /// as this process lives. A consumer gives its message back: the next delivery gets the value.
     Later,
     /// The function released its key, or it ran without protection, because that is turned off or
-    /// because the store was away and `store_down` is `run`: the next call runs it again.
+    /// because the store was away and `store_down` is `run`: the next call runs it again, and so would
+    /// a message that is given back.
     Never,
 }
 

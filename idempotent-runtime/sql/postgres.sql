@@ -345,8 +345,9 @@ BEGIN
 END $$;
 
 -- Makes an id absent: 0 nothing was there, 1 it is gone, 2 a claim runs, or somebody else is changing
--- the row, 3 there is a record, 6 it cannot be read. A row that a transaction has locked may be a handler's that is writing its record, and is
--- not waited for: it would be forgotten the moment it is committed.
+-- the row, 3 there is a record, 6 it cannot be read. A row that a transaction has locked may be a
+-- handler's that is writing its record, and is not waited for: it would be forgotten the moment it is
+-- committed.
 CREATE OR REPLACE FUNCTION "idempotency_records_forget"(
     wanted_id bytea,
     even_done boolean,

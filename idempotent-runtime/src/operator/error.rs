@@ -18,8 +18,8 @@ pub enum OperatorError {
     StillRunning,
     /// There is an outcome already.
     AlreadyDone,
-    /// The store could not be asked; whether it has carried the act out is unknown. Or what is
-    /// there cannot be read, and nothing was changed.
+    /// The store could not be asked; whether it has carried the act out is unknown. Or it has no room,
+    /// or what is there cannot be read, and nothing was changed.
     Store(StoreError),
 }
 

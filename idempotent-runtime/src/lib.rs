@@ -261,7 +261,7 @@ pub use crate::{
         response::{DecodeError, StoredResponse},
         scope::Scope,
     },
-    store::Store,
+    store::{Forget, Store},
 };
 #[cfg(feature = "functions")]
 pub use crate::{

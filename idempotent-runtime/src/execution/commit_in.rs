@@ -102,6 +102,14 @@ impl Execution {
             }
             return Err(unsupported());
         }
+        if let Err(error) = &completion {
+            tracing::warn!(
+                record = %claimed.claim.id.short_hash(),
+                error = error as &dyn std::error::Error,
+                "a record could not be written in the handler's transaction, which must be in the \
+                 store's own database",
+            );
+        }
         match completion? {
             Completion::Stored => Ok(Uncommitted {
                 response,

@@ -129,7 +129,8 @@ pub struct Once<T> {
     pub value: T,
     /// Whether it did so in another call than this one.
     pub replayed: bool,
-    /// Whether every later call gets it: a message may be acknowledged then.
+    /// Whether every later call gets it. A consumer acknowledges its message, unless this is
+    /// [`Recorded::Later`].
     pub recorded: Recorded,
     /// Whether the function ran in this call too, and lost its claim to the run whose value this
     /// is: this process stood still for longer than the lease, or somebody has forgotten the claim.

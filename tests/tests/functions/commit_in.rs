@@ -1,7 +1,8 @@
 //! `OnceExecution::commit_in`: effect and record in one transaction.
 
 use idempotent_runtime::{CommitInError, OnceError, Recorded};
-use idempotent_tests::Kind;
+use idempotent_tests::{Kind, logs};
+use sqlx::Connection as _;
 
 use crate::{Caller, LONG};
 
@@ -140,4 +141,25 @@ async fn a_store_without_transactions_says_so_and_nothing_is_recorded() {
         "{error:?}"
     );
     assert_eq!(caller.call().run(caller.effect()).await.unwrap().value, 1);
+}
+
+#[tokio::test]
+async fn a_transaction_of_another_database_is_an_error_that_the_operator_is_told() {
+    logs::keep();
+    let caller = Caller::on(Kind::Sqlite).await;
+    let call = caller.call().try_run_with(|execution| async move {
+        let mut other = sqlx::SqliteConnection::connect("sqlite::memory:")
+            .await
+            .unwrap();
+        let mut transaction = other.begin().await.unwrap();
+        let value = execution.commit_in(&mut transaction, 7).await?;
+        Ok::<_, Failed>(value.commit(transaction).await?)
+    });
+    let error = call.await.unwrap_err();
+    let Failed::Commit(CommitInError::Store(_)) = error else {
+        panic!("{error:?}")
+    };
+    assert!(logs::all().contains("must be in the store's own database"));
+    let once = caller.call().run(caller.effect()).await.unwrap();
+    assert_eq!((once.value, once.replayed), (1, false));
 }

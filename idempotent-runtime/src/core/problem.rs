@@ -94,7 +94,9 @@ const STORE_RETRY_AFTER: u64 = 1;
 impl Problem {
     /// The problem of a record whose body was not kept.
     pub(crate) fn not_kept(tombstone: &StoredResponse) -> Self {
-        let location = tombstone.headers().next().map(|(_, value)| value);
+        let mut headers = tombstone.headers();
+        let location = headers.find(|(name, _)| name.eq_ignore_ascii_case("location"));
+        let location = location.map(|(_, value)| value);
         Self::ResponseNotKept {
             status: tombstone.status(),
             location,
@@ -287,6 +289,24 @@ mod tests {
 
     fn document(problem: &Problem, settings: &ProblemSettings) -> serde_json::Value {
         serde_json::from_slice(&problem.render(settings).body).unwrap()
+    }
+
+    #[test]
+    fn a_response_that_was_not_kept_tells_its_location_and_no_other_header() {
+        let location: [(&str, &[u8]); 1] = [("location", b"/payments/7")];
+        let tombstone = StoredResponse::tombstone(201, &location);
+        let location_of = |tombstone: &StoredResponse| match Problem::not_kept(tombstone) {
+            Problem::ResponseNotKept { location, .. } => location.map(|value| value.to_vec()),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(
+            location_of(&tombstone).as_deref(),
+            Some(&b"/payments/7"[..])
+        );
+        // One that was dated when an operator or the application told it.
+        let dated = StoredResponse::tombstone(201, &[]);
+        let dated = dated.with_header("idempotency-expires", b"Sun, 29 Nov 2026 05:00:38 GMT");
+        assert_eq!(location_of(&dated), None);
     }
 
     #[test]

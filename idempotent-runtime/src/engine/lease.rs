@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::{
+    task::unconstrained,
+    time::{Instant, sleep, timeout},
+};
 
 use super::{Answer, Begun, RunGuard, refusal, release_later, spawn};
 use crate::{
@@ -21,7 +24,8 @@ use crate::{
 /// What renews the lease of a run, where the store needs one.
 pub(super) fn renewal(state: &Arc<RunState>) -> Option<Pin<Box<impl Future<Output = ()> + use<>>>> {
     let needs_lease = state.runtime.0.store.needs_lease();
-    needs_lease.then(|| Box::pin(renew(Arc::clone(state))))
+    // Out of the task's budget, which a handler that always has something to do uses up.
+    needs_lease.then(|| Box::pin(unconstrained(renew(Arc::clone(state)))))
 }
 
 /// Drives a run, and renews its lease beside it.

@@ -19,8 +19,8 @@ use actix_web::{
     http::{
         StatusCode,
         header::{
-            ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName,
-            HeaderValue,
+            ACCEPT, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap,
+            HeaderName, HeaderValue,
         },
     },
 };
@@ -142,9 +142,17 @@ async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Erro
     // actix-web's own reader, which knows the limit, may undo the encoding. The handler's
     // extractor will do so too, so it must be given what was sent.
     let sent = Rc::new(RefCell::new(BytesMut::new()));
-    let copy = Rc::clone(&sent);
+    let copied = Copied {
+        payload,
+        copy: Rc::clone(&sent),
+        most: if request.headers().contains_key(CONTENT_LENGTH) {
+            usize::MAX
+        } else {
+            MOST_UNANNOUNCED
+        },
+    };
     let mut copied: Payload = Payload::Stream {
-        payload: Box::pin(Copied { payload, copy }),
+        payload: Box::pin(copied),
     };
     Bytes::from_request(request, &mut copied).await?;
     Ok(sent.take().freeze())
@@ -161,10 +169,15 @@ impl futures_core::Stream for TooLarge {
     }
 }
 
+/// How much is kept of a body that is encoded and whose length was not announced: the reader's limit
+/// is for what comes out of it, which may be nothing for ever. It is actix-web's own limit.
+const MOST_UNANNOUNCED: usize = 256 * 1024;
+
 /// A payload that is copied while it is read.
 struct Copied {
     payload: Payload,
     copy: Rc<RefCell<BytesMut>>,
+    most: usize,
 }
 
 impl futures_core::Stream for Copied {
@@ -173,7 +186,11 @@ impl futures_core::Stream for Copied {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let chunk = std::task::ready!(Pin::new(&mut self.payload).poll_next(context));
         if let Some(Ok(chunk)) = &chunk {
-            self.copy.borrow_mut().extend_from_slice(chunk);
+            let mut copy = self.copy.borrow_mut();
+            if chunk.len() > self.most.saturating_sub(copy.len()) {
+                return Poll::Ready(Some(Err(PayloadError::Overflow)));
+            }
+            copy.extend_from_slice(chunk);
         }
         Poll::Ready(chunk)
     }
@@ -253,8 +270,8 @@ fn unmarked(mut response: HttpResponse) -> HttpResponse {
 }
 
 fn replay(stored: &StoredResponse) -> HttpResponse {
-    // What was recorded came from a response, so every part of it is valid.
-    let status = StatusCode::from_u16(stored.status()).unwrap_or_default();
+    // Only what a hook or an operator has made up is no status.
+    let status = StatusCode::from_u16(stored.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponse::new(status).set_body(BoxBody::new(stored.body()));
     let headers = response.headers_mut();
     for (name, value) in stored.raw_headers() {

@@ -1,6 +1,12 @@
 //! Stores that are away, slow and full.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use idempotent_runtime::{
     Idempotency, MemoryStore, OnceError, Outcome, Recorded, Scope, StoreDown, store::StoreError,
@@ -108,6 +114,24 @@ async fn a_lease_is_renewed_for_as_long_as_the_function_runs() {
     assert_eq!(claim.lease, Duration::from_millis(100));
     caller.world.open("gate");
     assert_eq!(running.await.unwrap().unwrap().value, 1);
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_while_the_function_always_has_something_to_do() {
+    let caller = Caller::with_lease();
+    let call = caller.call().lease(Duration::from_millis(100));
+    let is_done = Arc::new(AtomicBool::new(false));
+    let done = Arc::clone(&is_done);
+    let running = tokio::spawn(call.run(async move {
+        // As one that reads a channel which is never empty.
+        while !done.load(Ordering::Relaxed) {
+            tokio::task::consume_budget().await;
+        }
+        17
+    }));
+    caller.store.asked(Verb::Renew, 3).await;
+    is_done.store(true, Ordering::Relaxed);
+    assert_eq!(running.await.unwrap().unwrap().value, 17);
 }
 
 #[tokio::test]

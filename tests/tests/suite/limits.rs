@@ -410,4 +410,19 @@ both! {
         assert_eq!(done, 5);
         assert_eq!(app.world.entries(), 5);
     }
+    async fn sec9_a_body_that_decodes_to_nothing_for_ever_is_too_large(framework: Framework) {
+        let app = framework.start().await;
+        // The head of a gzip file, and empty blocks that say that others follow.
+        let head = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+        let nothing = [0, 0, 0, 0xff, 0xff].repeat(1000);
+        let mut chunks = vec![&head[..]];
+        chunks.extend(vec![&nothing[..]; 200]);
+        let request = app.post("/pay").key("k").header("content-encoding", "gzip");
+        let response = request.chunked(&chunks).send().await;
+        match framework {
+            // What was sent is the body, and a million bytes are not too many.
+            Framework::Axum => drop(response.assert_first(201)),
+            Framework::Actix => drop(response.assert_problem(413, "body-too-large")),
+        }
+    }
 }

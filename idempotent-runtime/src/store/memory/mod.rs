@@ -128,13 +128,14 @@ impl MemoryStore {
     /// [`Store::claim`], without a future.
     pub(crate) fn claim_now(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
         let Shared { clock, budget, .. } = &*self.0;
-        let answer = self.0.shard(&claim.id).claim(claim, &**clock, budget);
-        if let Err(StoreError::Full) = answer {
-            // Expired records of shards that nobody passed by still take room.
-            self.sweep(usize::MAX);
-            return self.0.shard(&claim.id).claim(claim, &**clock, budget);
+        loop {
+            let answer = self.0.shard(&claim.id).claim(claim, &**clock, budget);
+            // Expired records of shards that nobody passed by still take room. No request sweeps
+            // more of them away than it needs.
+            if !matches!(answer, Err(StoreError::Full)) || self.sweep(AT_ONCE) == 0 {
+                return answer;
+            }
         }
-        answer
     }
 
     /// [`Store::complete`], without a future.
@@ -144,6 +145,9 @@ impl MemoryStore {
         shard.complete(claim, response, now, &self.0.budget)
     }
 }
+
+/// How many expired records a claim removes that finds no room, before it looks again.
+const AT_ONCE: usize = 256;
 
 impl MemoryStoreBuilder {
     /// Bounds the memory of claims and records, in bytes.

@@ -16,6 +16,9 @@ use crate::store::StoreError;
 /// A longer one would be most of what a record takes.
 const LONGEST_PREFIX: usize = 100;
 
+/// A limit beyond this is none, and sums of limits must not overflow.
+const LONGEST_TIMEOUT: Duration = Duration::from_hours(1);
+
 /// Sets the names, the time limit and the durability of a [`RedisStore`], and connects it.
 #[derive(Clone)]
 #[must_use]
@@ -59,7 +62,7 @@ impl RedisStoreBuilder {
     /// [`StoreError::Unavailable`], and whether the verb was carried out is unknown; asking again
     /// is safe.
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
+        self.timeout = limit.min(LONGEST_TIMEOUT);
         self
     }
 
@@ -75,6 +78,7 @@ impl RedisStoreBuilder {
     /// holds up: a running handler keeps its claim while its replicas are away. Not for clusters:
     /// to connect to one is an error then.
     pub fn wait_for_replicas(mut self, count: u32, limit: Duration) -> Self {
+        let limit = limit.min(LONGEST_TIMEOUT);
         self.replicas = Some(Replicas { count, limit });
         self
     }

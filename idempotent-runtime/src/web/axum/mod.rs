@@ -334,10 +334,9 @@ fn unmarked(mut response: Response) -> Response {
 
 fn replay(stored: &StoredResponse) -> Response {
     let mut response = Response::new(Body::from(stored.body()));
-    // What was recorded came from a response, so every part of it is valid.
-    if let Ok(status) = StatusCode::from_u16(stored.status()) {
-        *response.status_mut() = status;
-    }
+    // Only what a hook or an operator has made up is no status.
+    let status = StatusCode::from_u16(stored.status());
+    *response.status_mut() = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     for (name, value) in stored.raw_headers() {
         if let (Ok(name), Ok(value)) = (

@@ -184,13 +184,17 @@ impl Connection {
     ///
     /// # Panics
     ///
-    /// There is none, or it is a problem that tells a secret.
+    /// There is none, or it is a refusal that tells a secret, in whatever form.
     pub async fn response(&mut self) -> Response {
         let response = self.whole_response().await;
-        if response.is_problem() {
+        if response.status >= 400 {
             hush::check(
-                "a problem",
-                &format!("{:?} {}", response.headers, response.text()),
+                "a refusal",
+                &format!(
+                    "{:?} {}",
+                    response.headers,
+                    String::from_utf8_lossy(&response.body)
+                ),
             );
         }
         response
@@ -352,10 +356,6 @@ impl Response {
     #[must_use]
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
-    }
-
-    fn is_problem(&self) -> bool {
-        self.header("content-type") == Some(&b"application/problem+json"[..])
     }
 
     /// Whether it is marked as a replay.

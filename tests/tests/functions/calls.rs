@@ -182,12 +182,12 @@ on_every_store! {
         let alice = || Scope::named("user", "alice".to_owned());
         let scopes = [Scope::global(), alice(), Scope::named("user", "bob".to_owned())];
         for (number, scope) in scopes.into_iter().enumerate() {
-            let once = caller.idempotency.once("charge", scope, "k");
+            let once = caller.idempotency.once("charge", scope, "k.hushed");
             assert_eq!(once.run(caller.effect()).await.unwrap().value, number + 1);
         }
-        let other = caller.idempotency.once("refund", alice(), "k");
+        let other = caller.idempotency.once("refund", alice(), "k.hushed");
         assert!(!other.run(caller.effect()).await.unwrap().replayed);
-        let again = caller.idempotency.once("charge", alice(), "k");
+        let again = caller.idempotency.once("charge", alice(), "k.hushed");
         assert_eq!(again.run(caller.effect()).await.unwrap().value, 2);
     }
 }
@@ -242,7 +242,7 @@ async fn a_closure_is_not_called_before_the_claim_is_granted() {
         let world = caller.world.clone();
         let once = caller.call().run_with(move |execution| {
             assert!(execution.is_protected());
-            assert_eq!(execution.key(), Some("k"));
+            assert_eq!(execution.key(), Some("k.hushed"));
             let number = world.act();
             async move { number }
         });
@@ -314,7 +314,7 @@ async fn what_is_no_key_and_nobodys_scope_are_refused() {
         matches!(error, OnceError::KeyInvalid(KeyError::TooLong)),
         "{error:?}"
     );
-    let error = once(Scope::named("user", String::new()), "k")
+    let error = once(Scope::named("user", String::new()), "k.hushed")
         .await
         .unwrap_err();
     assert!(matches!(error, OnceError::ScopeEmpty), "{error:?}");

@@ -44,7 +44,7 @@ async fn the_application_is_asked_what_became_of_a_lost_run() {
     let caller = Caller::configured(|builder| {
         builder.reconcile(|lost| async move {
             assert_eq!(lost.operation, "charge");
-            assert_eq!(lost.key.as_deref(), Some("k"));
+            assert_eq!(lost.key.as_deref(), Some("k.hushed"));
             assert_eq!(lost.caller, None);
             Reconciled::Done(StoredResponse::value(&17).unwrap())
         })
@@ -82,7 +82,7 @@ async fn whose_key_was_lost_is_told_to_the_application() {
     });
     let call = || {
         let alice = Scope::named("user", "alice".to_owned());
-        caller.idempotency.once("charge", alice, "k")
+        caller.idempotency.once("charge", alice, "k.hushed")
     };
     let process = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
@@ -99,10 +99,7 @@ async fn whose_key_was_lost_is_told_to_the_application() {
 
 /// A run behind a gate whose claim is not there any more.
 async fn overtaken() -> (Caller, JoinHandle<Result<Once<usize>, OnceError>>) {
-    let memory = MemoryStore::default();
-    let store = idempotent_tests::Steered::with_lease(memory);
-    let place = idempotent_tests::Place::new(Kind::Memory, idempotent_tests::namespace());
-    let caller = Caller::over(store, place, |builder| builder);
+    let caller = Caller::with_lease();
     let slow = tokio::spawn(caller.call().run(caller.behind("gate")));
     caller.world.entered(1).await;
     let (_, claim) = caller.store.calls(Verb::Claim)[0];

@@ -19,7 +19,7 @@ use std::{
 use idempotent_runtime::{
     Idempotency, IdempotencyBuilder, MemoryStore, OnceBuilder, Outcome, Scope,
 };
-use idempotent_tests::{Kind, Place, Steered, World, namespace};
+use idempotent_tests::{Kind, Place, Steered, World, logs, namespace};
 
 /// A process that calls functions.
 struct Caller {
@@ -55,6 +55,7 @@ impl Caller {
         place: Place,
         configure: impl FnOnce(IdempotencyBuilder) -> IdempotencyBuilder,
     ) -> Self {
+        logs::keep();
         let outcomes = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&outcomes);
         let builder = Idempotency::builder(store.clone())
@@ -81,7 +82,7 @@ impl Caller {
     }
 
     fn call(&self) -> OnceBuilder {
-        self.idempotency.once("charge", Scope::global(), "k")
+        self.idempotency.once("charge", Scope::global(), "k.hushed")
     }
 
     /// A function with an effect, whose number it returns, behind a gate.

@@ -62,13 +62,13 @@ async fn a_value_is_completed_by_hand_and_forgotten_and_has_no_header_of_http() 
     lose(&caller, OnLost::Refuse).await;
     let value = StoredResponse::value(&17).unwrap();
     let (idempotency, global) = (&caller.idempotency, Scope::global());
-    let completed = idempotency.complete_with("charge", &global, "k", &value);
+    let completed = idempotency.complete_with("charge", &global, "k.hushed", &value);
     completed.await.unwrap();
     assert_eq!(recorded(idempotency).await, value);
     let once = caller.call().run(caller.effect()).await.unwrap();
     assert_eq!((once.value, once.replayed), (17, true));
 
-    let forgotten = idempotency.forget("charge", &global, "k", Forget::EvenDone);
+    let forgotten = idempotency.forget("charge", &global, "k.hushed", Forget::EvenDone);
     forgotten.await.unwrap();
     let once = caller.call().ttl(Duration::from_hours(1));
     let once = once.run(caller.effect()).await.unwrap();
@@ -79,7 +79,10 @@ async fn a_value_is_completed_by_hand_and_forgotten_and_has_no_header_of_http() 
 
 async fn recorded(idempotency: &Idempotency) -> StoredResponse {
     let global = Scope::global();
-    let found = idempotency.inspect("charge", &global, "k").await.unwrap();
+    let found = idempotency
+        .inspect("charge", &global, "k.hushed")
+        .await
+        .unwrap();
     let RecordState::Done { response, .. } = found.state else {
         panic!("{found:?}")
     };

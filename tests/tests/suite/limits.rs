@@ -425,4 +425,15 @@ both! {
             Framework::Actix => drop(response.assert_problem(413, "body-too-large")),
         }
     }
+    async fn a_claim_in_a_full_store_sweeps_no_more_than_it_needs(framework: Framework) {
+        let app = full(framework, |store| store.max_entries(1000)).await;
+        for key in 0..1000 {
+            app.post("/small").key(format!("{key}")).send().await.assert_first(201);
+        }
+        let store = app.store.memory();
+        let before = store.entries();
+        app.clock.advance(Duration::from_hours(366 * 24));
+        app.post("/small").key("one-more").send().await.assert_first(201);
+        assert!(before > 900 && store.entries() > 500, "{before}, {}", store.entries());
+    }
 }

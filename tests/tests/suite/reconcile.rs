@@ -87,6 +87,15 @@ both! {
         }
     }
 
+    async fn a_status_that_is_none_is_not_taken_for_a_success(framework: Framework) {
+        let nonsense = Reconciled::Done(StoredResponse::new(42, &[], b""));
+        let application = Application::answering(nonsense);
+        let mut app = application.start(framework).await;
+        lose(&mut app, "/lost/refuse").await;
+        app.post("/lost/refuse").key("k").send().await.assert_replay(500);
+        assert_eq!(app.world.effects(), 0);
+    }
+
     async fn what_was_not_done_is_done_once(framework: Framework) {
         for path in ["/lost/rerun", "/lost/refuse"] {
             let application = Application::answering(Reconciled::NotDone);

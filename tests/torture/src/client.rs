@@ -172,9 +172,7 @@ impl Client {
         let tally = &self.world.tally;
         tally.add(Count::Attempts);
         match &attempt.told {
-            Told::Paid { is_replay, .. } | Told::Failed { is_replay, .. } if *is_replay => {
-                tally.add(Count::Replays);
-            }
+            told if told.is_replay() => tally.add(Count::Replays),
             Told::InFlight { .. } => tally.add(Count::InFlight),
             Told::Unavailable => tally.add(Count::Unavailable),
             Told::Nothing { .. } => tally.add(Count::Unheard),

@@ -97,6 +97,20 @@ impl Operation {
             .filter_map(|attempt| attempt.told.end())
     }
 
+    /// Whether its outcome was replayed, so recorded, and unknown when it was asked for after that.
+    pub(crate) fn is_unknown_after_a_replay(&self) -> bool {
+        let replays = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.told.is_replay());
+        let recorded = replays.map(|attempt| attempt.sent + attempt.took).min();
+        recorded.is_some_and(|recorded| {
+            self.attempts
+                .iter()
+                .any(|attempt| attempt.told == Told::Unknown && attempt.sent >= recorded)
+        })
+    }
+
     /// The payments that answers named.
     pub(crate) fn payments_told(&self) -> impl Iterator<Item = &str> {
         let payments = self.attempts.iter().map(|attempt| attempt.told.payment());
@@ -140,6 +154,13 @@ impl Told {
             Self::Failed { is_replay, .. } => is_replay.then_some(End::Failed),
             Self::Refused { .. } => Some(End::Refused),
             Self::InFlight { .. } | Self::Unavailable | Self::Nothing { .. } => None,
+        }
+    }
+
+    pub(crate) fn is_replay(&self) -> bool {
+        match self {
+            Self::Paid { is_replay, .. } | Self::Failed { is_replay, .. } => *is_replay,
+            _ => false,
         }
     }
 

@@ -160,16 +160,22 @@ fn faults(promise: Promise, operation: &Operation, payments: &[String]) -> Fault
     ends.dedup();
     let is_there = |told: &&str| payments.iter().any(|payment| payment == told);
     let other_payment = told.len() > 1 || (!payments.is_empty() && !told.iter().all(is_there));
-    let other_end = match promise {
-        Promise::ExactlyOnce => ends.len() > 1 || (ends == [End::Failed] && !payments.is_empty()),
-        Promise::OneRun => ends.len() > 1,
-        // A server that could not record what it told, and then died, is a lost run.
-        Promise::AtMostOnce => ends.contains(&End::Failed) && ends.len() > 1,
-        Promise::AtLeastOnce => false,
-    };
     // Only what outlives its process unrecorded may be lost and known to be so.
     let refused = ends.contains(&End::Refused)
         || (promise != Promise::AtMostOnce && ends.contains(&End::Unknown));
+    let other_end = match promise {
+        Promise::ExactlyOnce => ends.len() > 1 || (ends == [End::Failed] && !payments.is_empty()),
+        Promise::OneRun => ends.len() > 1,
+        Promise::AtMostOnce => {
+            // A server that could not record what it told, and then died, is a lost run; one that
+            // was only away records it when it is back. What is recorded stays.
+            let mut known = ends.clone();
+            known.retain(|end| *end != End::Unknown);
+            known.dedup();
+            known.len() > 1 || operation.is_unknown_after_a_replay()
+        }
+        Promise::AtLeastOnce => false,
+    };
     Faults {
         twice: payments.len() > 1,
         lost: ends.is_empty()
@@ -192,8 +198,9 @@ mod tests {
         let mut operation = Operation::new(7, "client-1");
         operation.attempts = told
             .iter()
-            .map(|told| Attempt {
-                sent: Duration::ZERO,
+            .zip(1..)
+            .map(|(told, second)| Attempt {
+                sent: Duration::from_secs(second),
                 took: Duration::ZERO,
                 server: 0,
                 asked: Asked::default(),
@@ -274,10 +281,26 @@ mod tests {
     }
 
     #[test]
+    fn what_was_unknown_may_be_recorded_later_and_then_stays() {
+        let later = |told: &[Told]| verdict(Promise::AtMostOnce, told, &["a"]).differently;
+        assert_eq!(later(&[Told::Unknown, paid("a")]), 0);
+        assert_eq!(later(&[Told::Unknown, FAILED, FAILED]), 0);
+        assert_eq!(later(&[paid("a"), Told::Unknown]), 1);
+        assert_eq!(later(&[FAILED, Told::Unknown]), 1);
+        assert_eq!(later(&[FAILED, Told::Unknown, FAILED]), 1);
+        assert_eq!(later(&[Told::Unknown, FAILED, paid("a")]), 1);
+        let told_only = Told::Paid {
+            payment: "a".to_owned(),
+            is_replay: false,
+        };
+        assert_eq!(later(&[told_only, Told::Unknown]), 0);
+    }
+
+    #[test]
     fn only_what_is_lost_and_not_run_again_is_unknown() {
         let unknown = verdict(Promise::AtMostOnce, &[Told::Unknown], &["a"]);
         assert_eq!((unknown.unknown.operations, unknown.unknown.paid), (1, 1));
-        assert_eq!(unknown.refused, 0);
+        assert_eq!((unknown.refused, unknown.lost), (0, 0));
         assert_eq!(
             verdict(Promise::ExactlyOnce, &[Told::Unknown], &[]).refused,
             1

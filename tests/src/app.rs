@@ -497,7 +497,7 @@ fn serve_actix(wiring: Wiring, started: &mpsc::Sender<SocketAddr>, stopped: ones
         let server = actix_web::HttpServer::new(app)
             .workers(2)
             .disable_signals()
-            .bind("127.0.0.1:0")
+            .bind_auto_h2c("127.0.0.1:0")
             .unwrap();
         started.send(server.addrs()[0]).unwrap();
         let server = server.run();

@@ -14,14 +14,14 @@ use crate::{hush, wait::soon, world::Plan};
 #[derive(Clone, Debug)]
 pub struct Request {
     address: SocketAddr,
-    method: String,
-    target: String,
-    headers: Vec<(String, Vec<u8>)>,
-    body: Body,
+    pub(crate) method: String,
+    pub(crate) target: String,
+    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) body: Body,
 }
 
 #[derive(Clone, Debug)]
-enum Body {
+pub(crate) enum Body {
     None,
     Sized(Vec<u8>),
     Chunked(Vec<Vec<u8>>),
@@ -186,18 +186,7 @@ impl Connection {
     ///
     /// There is none, or it is a refusal that tells a secret, in whatever form.
     pub async fn response(&mut self) -> Response {
-        let response = self.whole_response().await;
-        if response.status >= 400 {
-            hush::check(
-                "a refusal",
-                &format!(
-                    "{:?} {}",
-                    response.headers,
-                    String::from_utf8_lossy(&response.body)
-                ),
-            );
-        }
-        response
+        self.whole_response().await.hushed()
     }
 
     async fn whole_response(&mut self) -> Response {
@@ -330,6 +319,15 @@ pub struct Response {
 }
 
 impl Response {
+    /// Checks that it is no refusal that tells a secret, in whatever form.
+    pub(crate) fn hushed(self) -> Self {
+        if self.status >= 400 {
+            let body = String::from_utf8_lossy(&self.body);
+            hush::check("a refusal", &format!("{:?} {body}", self.headers));
+        }
+        self
+    }
+
     /// The first value of a header.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&[u8]> {

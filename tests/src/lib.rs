@@ -17,6 +17,7 @@ pub mod client;
 pub mod database;
 pub mod example;
 pub mod handlers;
+pub mod http2;
 pub mod hush;
 pub mod logs;
 pub mod metrics;
@@ -29,6 +30,7 @@ pub use crate::{
     app::{App, Framework, OPERATOR, Setting, Setup, namespace},
     backend::{Kind, Place},
     client::{Connection, Request, Response},
+    http2::Http2,
     store::{Fault, Steered, Verb},
     wait::{eventually, soon},
     world::{Panics, Plan, Streaming, Transact, World},

@@ -11,6 +11,7 @@ mod contract;
 mod damage;
 mod execution;
 mod fingerprint;
+mod http2;
 mod key;
 mod late;
 mod limits;

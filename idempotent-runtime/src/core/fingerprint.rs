@@ -36,8 +36,11 @@ impl Fingerprint {
                 let delimiter = [b"--", boundary].concat();
                 let mut start = 0;
                 for end in memmem::find_iter(body, &delimiter) {
-                    tuple.field(&body[start..end]);
-                    start = end + delimiter.len();
+                    // In the middle of a line it is what somebody typed.
+                    if end == 0 || body[end - 1] == b'\n' {
+                        tuple.field(&body[start..end]);
+                        start = end + delimiter.len();
+                    }
                 }
                 tuple.field(&body[start..]);
             }
@@ -197,6 +200,7 @@ mod tests {
         assert_eq!(form("one", false, "1"), form("another", false, "1"));
         assert_eq!(form("one", true, "1"), form("another", false, "1"));
         assert_ne!(form("one", false, "1"), form("one", false, "2"));
+        assert_ne!(form("one", false, "1--one"), form("two", false, "1--two"));
     }
 
     #[test]

@@ -31,6 +31,9 @@ const HEADER_BYTES: u64 = 1024;
 /// How many expired records whoever adds one to a shard removes from it. More than one, so that
 /// removing keeps ahead of adding.
 const SWEEP_STEP: usize = 4;
+/// How much longer than twice the map the queue of expiries may grow: an id that is claimed anew,
+/// such as a lost one that is asked about, leaves its earlier place in it behind.
+const STALE_EXPIRIES: usize = 64;
 
 #[derive(Default)]
 pub(super) struct Shard {
@@ -131,8 +134,7 @@ impl Shard {
                 self.insert(claim, now, 1, done);
             }
         }
-        self.expiries.push(Reverse((expires, claim.id)));
-        self.sweep(now, SWEEP_STEP, budget);
+        self.expire(claim.id, expires, now, budget);
         Completion::Stored
     }
 
@@ -167,9 +169,18 @@ impl Shard {
             OnLost::Refuse => {
                 let expires = now.after(claim.ttl);
                 slot.leave_running(State::Lost { expires }, now, budget);
-                self.expiries.push(Reverse((expires, claim.id)));
-                self.sweep(now, SWEEP_STEP, budget);
+                self.expire(claim.id, expires, now, budget);
             }
+        }
+    }
+
+    fn expire(&mut self, id: RecordId, expires: Timestamp, now: Timestamp, budget: &Budget) {
+        self.expiries.push(Reverse((expires, id)));
+        self.sweep(now, SWEEP_STEP, budget);
+        if self.expiries.len() > 2 * self.slots.len() + STALE_EXPIRIES {
+            let slots = self.slots.iter();
+            let current = slots.filter_map(|(id, slot)| Some(Reverse((slot.expires()?, *id))));
+            self.expiries = current.collect();
         }
     }
 
@@ -237,11 +248,15 @@ impl Slot {
         matches!(self.state, State::Done { .. })
     }
 
-    fn is_expired(&self, now: Timestamp) -> bool {
+    fn expires(&self) -> Option<Timestamp> {
         match self.state {
-            State::Running { .. } => false,
-            State::Done { expires, .. } | State::Lost { expires } => expires <= now,
+            State::Running { .. } => None,
+            State::Done { expires, .. } | State::Lost { expires } => Some(expires),
         }
+    }
+
+    fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires().is_some_and(|expires| expires <= now)
     }
 
     fn found(&self, now: Timestamp) -> Found {
@@ -286,5 +301,37 @@ impl State {
             Self::Done { response, .. } => ENTRY_BYTES + response.as_bytes().len() as u64,
             Self::Lost { .. } => ENTRY_BYTES,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ManualClock;
+
+    #[test]
+    fn a_lost_claim_that_is_asked_about_again_and_again_takes_no_more_room() {
+        let (mut shard, clock) = (Shard::default(), ManualClock::default());
+        let budget = Budget::new(u64::MAX, 10);
+        let claims = |id| (1..).map(move |owner| claim(id, owner));
+        for claim in claims(2).take(1).chain(claims(1).take(1000)) {
+            let answer = shard.claim(&claim, &clock, &budget);
+            assert!(matches!(answer, Ok(ClaimAnswer::Claimed)));
+            shard.abandon(&claim, clock.now(), &budget);
+        }
+        assert!(shard.expiries.len() <= 4 + STALE_EXPIRIES);
+        assert_eq!((shard.slots.len(), budget.entries()), (2, 2));
+        let later = clock.now().after(claim(1, 1).ttl);
+        shard.sweep(later, 10, &budget);
+        assert_eq!((shard.slots.len(), shard.expiries.len()), (0, 0));
+    }
+
+    fn claim(id: u8, owner: u128) -> Claim {
+        let id = RecordId::from_bytes([id; 32]);
+        let fingerprint = Fingerprint::from_bytes([0; 32]);
+        let mut claim = Claim::new(id, OwnerToken::new(owner), fingerprint);
+        claim.on_lost = OnLost::Refuse;
+        claim.takes_over = true;
+        claim
     }
 }

@@ -51,7 +51,7 @@ const ASSURANCES: usize = 3;
 
 /// Makes sure, before its handler runs, of a claim that was granted a while ago.
 pub(super) async fn still_held(guard: RunGuard) -> Begun {
-    let state = Arc::clone(guard.state());
+    let state = Arc::clone(&guard.state);
     let inner = &state.runtime.0;
     let claim = state.claimed().claim;
     let mut held = Err(StoreError::unavailable("too slow for the lease"));

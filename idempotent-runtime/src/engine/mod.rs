@@ -2,9 +2,11 @@
 
 mod claim;
 mod detach;
+mod guard;
 mod lease;
 mod reconcile;
 mod run;
+mod settle;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -13,7 +15,8 @@ use tokio::time::{Instant, sleep};
 pub(crate) use self::{
     claim::{Wanted, begin},
     detach::{Detachable, spawn},
-    run::{RunGuard, execute},
+    guard::RunGuard,
+    run::execute,
 };
 use crate::{
     core::{
@@ -29,6 +32,7 @@ use crate::{
 
 /// The first and the longest pause between attempts to tell the store of an outcome.
 const PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
+
 /// What becomes of a request.
 pub(crate) enum Begun {
     /// The handler must run, under this guard.

@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc};
 use super::{
     Answer, Begun, RunGuard,
     lease::{renewal, renewing, still_held},
-    run,
+    settle,
 };
 use crate::{
     core::{policy::OnLost, problem::Problem},
@@ -16,7 +16,7 @@ use crate::{
 
 /// Asks the application, if it can be asked, and goes on as it says.
 pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun {
-    let state = Arc::clone(guard.state());
+    let state = Arc::clone(&guard.state);
     let inner = &state.runtime.0;
     let Claimed { policy, claim, key } = state.claimed();
     let reconciled = match &inner.settings.reconciler {
@@ -33,7 +33,7 @@ pub(super) async fn reconcile(guard: RunGuard, caller: Option<String>) -> Begun 
     };
     match (reconciled, inner.on_lost(policy)) {
         (Reconciled::Done(response), _) => {
-            let answer = run::record(guard, response, Outcome::Reconciled).await;
+            let answer = settle::record(guard, response, Outcome::Reconciled).await;
             Begun::Answer(answer)
         }
         (Reconciled::NotDone, _) | (Reconciled::Unknown, OnLost::Rerun) => {

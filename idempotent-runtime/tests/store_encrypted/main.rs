@@ -1,23 +1,20 @@
 //! The sealing store: what is kept tells nothing, what was changed does not open, and keys can be
 //! replaced.
-
 #![cfg(all(feature = "encrypt", feature = "memory", feature = "store-contract"))]
 #![allow(clippy::unwrap_used)]
 
-use std::{
-    any::Any,
-    error::Error,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+mod keys;
+mod transactions;
+#[cfg(feature = "near-cache")]
+mod with_a_near_cache;
+
+use std::{error::Error, time::Duration};
 
 use idempotent_runtime::{
     Claim, Encrypted, Fingerprint, Key, ManualClock, MemoryStore, OwnerToken, RecordId, Scope,
-    SealingKey, SealingKeyError, Store, StoredResponse,
+    SealingKey, Store, StoredResponse,
     store::{
-        ClaimAnswer, Completion, Fence, Found, Notify, StoreError, Transactional,
+        ClaimAnswer, Completion, Found, StoreError,
         contract::{Harness, check},
     },
 };
@@ -111,65 +108,6 @@ impl Harness for Sealed {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_keeps_the_contract() {
     check(&Sealed(ManualClock::default())).await;
-}
-
-#[cfg(feature = "near-cache")]
-mod with_a_near_cache {
-    use idempotent_runtime::NearCache;
-
-    use super::*;
-
-    struct Opened(Sealed);
-
-    impl Harness for Opened {
-        type Store = NearCache<Encrypted<MemoryStore>>;
-
-        async fn store(&self) -> Self::Store {
-            NearCache::with_clock(self.0.store().await, 1 << 20, self.0.0.clone())
-        }
-
-        async fn advance(&self, duration: Duration) {
-            self.0.advance(duration).await;
-        }
-
-        async fn store_with_room_for(&self, claims: usize) -> Option<Self::Store> {
-            let store = self.0.store_with_room_for(claims).await?;
-            Some(NearCache::with_clock(store, 1 << 20, self.0.0.clone()))
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn it_keeps_the_contract_opened() {
-        check(&Opened(Sealed(ManualClock::default()))).await;
-    }
-
-    struct Closed(ManualClock);
-
-    impl Harness for Closed {
-        type Store = Encrypted<NearCache<MemoryStore>>;
-
-        async fn store(&self) -> Self::Store {
-            let memory = MemoryStore::builder().clock(self.0.clone()).build();
-            let cached = NearCache::with_clock(memory, 1 << 20, self.0.clone());
-            Encrypted::new(cached, key(1))
-        }
-
-        async fn advance(&self, duration: Duration) {
-            self.0.advance(duration);
-        }
-
-        async fn store_with_room_for(&self, claims: usize) -> Option<Self::Store> {
-            let memory = MemoryStore::builder().clock(self.0.clone());
-            let memory = memory.max_entries(claims).build();
-            let cached = NearCache::with_clock(memory, 1 << 20, self.0.clone());
-            Some(Encrypted::new(cached, key(1)))
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn it_keeps_the_contract_sealed() {
-        check(&Closed(ManualClock::default())).await;
-    }
 }
 
 #[tokio::test]
@@ -295,70 +233,6 @@ async fn a_late_run_is_told_the_opened_response_or_that_it_cannot_be_read() {
     assert_unreadable(store.complete(&late, &other).await, "was not given");
 }
 
-#[tokio::test]
-async fn keys_are_replaced_step_by_step() {
-    let memory = MemoryStore::default();
-    let keys = |sealing: u8, opening: &[u8]| {
-        let store = Encrypted::new(memory.clone(), key(sealing));
-        opening
-            .iter()
-            .fold(store, |store, byte| store.open_with(key(*byte)))
-    };
-    let [old, new] = [claim_of("old", 1), claim_of("new", 1)];
-    plant(&keys(1, &[]), &old, &secret()).await;
-    // Some processes already seal under the new key while others still seal under the old one.
-    let (before, after) = (keys(1, &[2]), keys(2, &[1]));
-    plant(&after, &new, &secret()).await;
-    for store in [&before, &after] {
-        assert_eq!(held_response(store, &old).await, secret());
-        assert_eq!(held_response(store, &new).await, secret());
-    }
-    // The old key is taken away.
-    let last = keys(2, &[]);
-    assert_eq!(held_response(&last, &new).await, secret());
-    let named = format!("sealed under the key {}, which was not given", key(1).id());
-    assert_unreadable(held(&last, &old).await, &named);
-    // Nothing was changed by that, and no run was granted.
-    assert_eq!(held_response(&before, &old).await, secret());
-}
-
-#[tokio::test]
-async fn a_plain_record_is_refused_unless_that_is_said() {
-    let memory = MemoryStore::default();
-    let first = claim_of("k", 1);
-    plant(&memory, &first, &secret()).await;
-    let strict = Encrypted::new(memory.clone(), key(1));
-    assert_unreadable(held(&strict, &first).await, "accept_plain");
-    let late = strict.complete(&claim_of("k", 2), &secret()).await;
-    assert_unreadable(late, "accept_plain");
-
-    let migrating = Encrypted::new(memory.clone(), key(1)).accept_plain();
-    assert_eq!(held_response(&migrating, &first).await, secret());
-    // What is new is sealed, and what is sealed must open all the same.
-    let second = claim_of("l", 1);
-    plant(&migrating, &second, &secret()).await;
-    assert!(held_response(&memory, &second).await.is_sealed());
-    assert_eq!(held_response(&migrating, &second).await, secret());
-    let other = Encrypted::new(memory, key(2)).accept_plain();
-    assert_unreadable(held(&other, &second).await, "was not given");
-}
-
-#[tokio::test]
-async fn an_id_that_cannot_be_read_is_never_granted() {
-    let clock = ManualClock::default();
-    let memory = MemoryStore::builder().clock(clock.clone()).build();
-    let first = claim_of("k", 1);
-    plant(&Encrypted::new(memory.clone(), key(1)), &first, &secret()).await;
-    let store = Encrypted::new(memory, key(2));
-    let again = with(claim_of("k", 2), |claim| claim.takes_over = true);
-    for _ in 0..3 {
-        assert_unreadable(store.claim(&again).await, "was not given");
-        assert_eq!(store.release(&again).await.unwrap(), Fence::Fenced);
-    }
-    clock.advance(first.ttl);
-    assert_eq!(store.claim(&again).await.unwrap(), ClaimAnswer::Claimed);
-}
-
 /// The memory store reserves what a record may take. One that takes all of it must fit.
 #[tokio::test]
 async fn a_claim_reserves_what_sealing_adds() {
@@ -381,153 +255,6 @@ async fn a_claim_reserves_what_sealing_adds() {
     let endless = with(claim_of("k", 1), |claim| claim.max_response = u64::MAX);
     let store = Encrypted::new(MemoryStore::default(), key(1));
     assert!(matches!(store.claim(&endless).await, Err(StoreError::Full)));
-}
-
-/// A store that writes in "transactions" and keeps what it was given.
-#[derive(Clone)]
-struct InTransactions(MemoryStore, Arc<Mutex<Vec<StoredResponse>>>);
-
-impl Store for InTransactions {
-    async fn claim(&self, claim: &Claim) -> Result<ClaimAnswer, StoreError> {
-        self.0.claim(claim).await
-    }
-
-    async fn complete(
-        &self,
-        claim: &Claim,
-        response: &StoredResponse,
-    ) -> Result<Completion, StoreError> {
-        self.0.complete(claim, response).await
-    }
-
-    async fn release(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        self.0.release(claim).await
-    }
-
-    async fn renew(&self, claim: &Claim) -> Result<Fence, StoreError> {
-        self.0.renew(claim).await
-    }
-
-    fn needs_lease(&self) -> bool {
-        true
-    }
-
-    fn abandon(&self, _: &Claim) {}
-
-    fn as_notify(&self) -> Option<&dyn Notify> {
-        None
-    }
-
-    fn as_transactional(&self) -> Option<&dyn Transactional> {
-        Some(self)
-    }
-}
-
-impl Transactional for InTransactions {
-    fn complete_in<'a>(
-        &'a self,
-        connection: &'a mut (dyn Any + Send),
-        claim: &'a Claim,
-        response: &'a StoredResponse,
-    ) -> Pin<Box<dyn Future<Output = Result<Completion, StoreError>> + Send + 'a>> {
-        Box::pin(async move {
-            if !connection.is::<u8>() {
-                return Err(StoreError::Unsupported);
-            }
-            self.1.lock().unwrap().push(response.clone());
-            self.0.complete(claim, response).await
-        })
-    }
-}
-
-#[tokio::test]
-async fn what_is_written_in_a_transaction_is_sealed() {
-    let inner = InTransactions(MemoryStore::default(), Arc::default());
-    let store = Encrypted::new(inner.clone(), key(1));
-    assert!(store.needs_lease());
-    assert!(store.as_notify().is_none());
-    let transactional = store.as_transactional().unwrap();
-    let first = claim_of("k", 1);
-    let response = secret();
-    let completion = transactional.complete_in(&mut 0u8, &first, &response).await;
-    assert_eq!(completion.unwrap(), Completion::Stored);
-    let written = inner.1.lock().unwrap()[0].clone();
-    assert!(written.is_sealed());
-    assert_eq!(held_response(&store, &first).await, secret());
-    let late = claim_of("k", 2);
-    match transactional
-        .complete_in(&mut 0u8, &late, &response)
-        .await
-        .unwrap()
-    {
-        Completion::Fenced(Found::Done { response, .. }) => assert_eq!(response, secret()),
-        told => panic!("{told:?}"),
-    }
-    let refused = transactional
-        .complete_in(&mut "no connection", &late, &response)
-        .await;
-    assert!(matches!(refused, Err(StoreError::Unsupported)));
-    let without = Encrypted::new(MemoryStore::default(), key(1));
-    assert!(without.as_transactional().is_none());
-    assert!(without.as_notify().is_some());
-    let refused = without.complete_in(&mut 0u8, &late, &response).await;
-    assert!(matches!(refused, Err(StoreError::Unsupported)));
-}
-
-#[test]
-fn a_key_is_read_from_64_digits_and_nothing_else() {
-    let digits = "000102030405060708090a0b0c0d0e0f101112131415161718191A1B1C1D1E1F";
-    let read: SealingKey = digits.parse().unwrap();
-    let bytes = std::array::from_fn(|index| u8::try_from(index).unwrap());
-    assert_eq!(read.id(), SealingKey::new(bytes).id());
-    assert_ne!(read.id(), key(1).id());
-    for (text, error) in [
-        (String::new(), SealingKeyError::Length { digits: 0 }),
-        (
-            digits[..63].to_owned(),
-            SealingKeyError::Length { digits: 63 },
-        ),
-        (
-            format!("{digits}00"),
-            SealingKeyError::Length { digits: 66 },
-        ),
-        (
-            format!("{digits}\n"),
-            SealingKeyError::Digit { position: 64 },
-        ),
-        (
-            format!("0x{digits}"),
-            SealingKeyError::Digit { position: 1 },
-        ),
-        (
-            digits.replace("0a", "é"),
-            SealingKeyError::Digit { position: 20 },
-        ),
-    ] {
-        let told = text.parse::<SealingKey>().unwrap_err();
-        assert_eq!(told, error, "{text:?}");
-        assert!(!told.to_string().contains("0001"));
-    }
-}
-
-#[test]
-fn debug_shows_no_key() {
-    let digits = "5a".repeat(32);
-    let key: SealingKey = digits.parse().unwrap();
-    let store = Encrypted::new(MemoryStore::default(), key.clone());
-    let id = key.id().to_string();
-    assert_eq!(id.len(), 16);
-    for shown in [
-        format!("{key:?}"),
-        format!("{store:?}"),
-        format!("{store:#?}"),
-    ] {
-        assert!(shown.contains(&id), "{shown}");
-        assert!(
-            !shown.contains("5a5a") && !shown.contains("90, 90"),
-            "{shown}"
-        );
-    }
 }
 
 proptest! {

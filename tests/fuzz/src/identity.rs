@@ -133,7 +133,7 @@ fn check_fingerprints(first: &Tuple<'_>, second: &Tuple<'_>) {
     let [method, path, part, rest, _] = first.parts;
     let form = |boundary: &str| {
         let content_type = format!("multipart/form-data; boundary={boundary}");
-        let body = format!("--{boundary}\r\n{part}\r\n--{boundary}\r\n{rest}--{boundary}--");
+        let body = format!("--{boundary}\r\n{part}\r\n--{boundary}\r\n{rest}\r\n--{boundary}--");
         let content_type = Some(content_type.as_bytes());
         Fingerprint::of_request(method, path, content_type, body.as_bytes())
     };

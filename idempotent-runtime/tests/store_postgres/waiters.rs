@@ -16,6 +16,9 @@ use crate::{
     Table, claimed, fresh, one_connection, pool_of, response, rival, wait_until_listening,
 };
 
+/// Whoever is not woken looks every 100 ms.
+const AT_ONCE: Duration = Duration::from_millis(50);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "needs a PostgreSQL server: POSTGRES_URL"]
 async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_killed() {
@@ -24,7 +27,10 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
     wait_until_listening(&other, &table).await;
     // Each way of ending is heard, and not only polled, by the quickest of a few.
     let mut quickest = [Duration::MAX; 3];
-    for how in [0, 1, 2].repeat(4) {
+    for how in [0, 1, 2].repeat(10) {
+        if quickest[how] < AT_ONCE {
+            continue;
+        }
         let claim = fresh();
         claimed(&one, &claim).await;
         let notify = other.as_notify().unwrap();
@@ -59,9 +65,7 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
         quickest[how] = quickest[how].min(started.elapsed());
     }
     assert!(
-        quickest
-            .iter()
-            .all(|delay| *delay < Duration::from_millis(50)),
+        quickest.iter().all(|delay| *delay < AT_ONCE),
         "{quickest:?}"
     );
 
@@ -95,7 +99,7 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
         let started = Instant::now();
         waits.await;
         assert!(
-            started.elapsed() < Duration::from_secs(2),
+            started.elapsed() < Duration::from_secs(10),
             "{:?}",
             started.elapsed()
         );

@@ -134,6 +134,18 @@ async fn tables_are_apart() {
 }
 
 #[tokio::test]
+async fn a_time_limit_may_be_endless() {
+    let folder = Folder::new();
+    let builder = SqliteStore::builder().timeout(Duration::MAX);
+    let store = builder.open(folder.file()).await.unwrap();
+    store.migrate().await.unwrap();
+    let claim = claim_of(1);
+    assert_eq!(store.claim(&claim).await.unwrap(), ClaimAnswer::Claimed);
+    let completed = store.complete(&claim, &response("1")).await.unwrap();
+    assert_eq!(completed, Completion::Stored);
+}
+
+#[tokio::test]
 async fn while_another_holds_the_write_lock_verbs_time_out_and_records_are_read() {
     let folder = Folder::new();
     let _schema = opened(&folder.file()).await;

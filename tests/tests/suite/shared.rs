@@ -66,7 +66,7 @@ shared! {
         let app = setting.start().await;
         let other = app.sibling().await;
         let mut delays = Vec::new();
-        for round in 1..=5 {
+        for round in 1..=20 {
             let (key, gate) = (format!("k{round}"), format!("gate {round}"));
             let plan = Plan::gate(&gate);
             let first = app.post("/wait/long").key(&key).plan(&plan);
@@ -83,11 +83,13 @@ shared! {
             let waited = soon("the waiter", waiter).await.unwrap();
             delays.push(completed.elapsed());
             waited.assert_replay_of(&first);
+            assert_eq!(app.world.entries(), round);
+            // Of so many one is not held up by whatever else the machine does.
+            if delays[round - 1] <= Duration::from_millis(100) {
+                return;
+            }
         }
-        // Of five one is not held up by whatever else the machine does.
-        let quickest = delays.iter().min().unwrap();
-        assert!(*quickest <= Duration::from_millis(100), "{delays:?}");
-        assert_eq!(app.world.entries(), 5);
+        panic!("nobody is woken at once: {delays:?}");
     }
 
     async fn a_lost_run_is_told_apart_by_its_lease(setting: Setting) {

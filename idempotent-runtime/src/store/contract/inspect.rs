@@ -3,7 +3,7 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
-    FINGERPRINT, Harness, LEASE, TTL, claim, claimed, complete, ended, fresh, release, renew,
+    FINGERPRINT, Harness, LEASE, TTL, brief, claim, claimed, complete, ended, release, renew,
     response, rival,
 };
 use crate::{
@@ -82,19 +82,19 @@ fn assert_about(one: Timestamp, other: Timestamp) {
 }
 
 async fn nothing_is_there(store: &impl Store) {
-    let id = fresh().id;
+    let id = brief().id;
     assert_eq!(inspect(store, &id).await, None);
     for how in [Forget::Lost, Forget::EvenDone, Forget::EvenRunning] {
         assert_eq!(forget(store, &id, how).await, Forgotten::Absent);
     }
-    let released = fresh();
+    let released = brief();
     claimed(store, &released).await;
     assert_eq!(release(store, &released).await, Fence::Passed);
     assert_eq!(inspect(store, &released.id).await, None);
 }
 
 async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
-    let owner = fresh();
+    let owner = brief();
     claimed(store, &owner).await;
     let seen = inspect(store, &owner.id).await.expect("a claim is seen");
     assert_eq!((seen.id, seen.fingerprint), (owner.id, FINGERPRINT));
@@ -131,7 +131,7 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
         "{late:?}"
     );
     // Or nobody has come: then its outcome is the outcome.
-    let alone = fresh();
+    let alone = brief();
     claimed(store, &alone).await;
     forget(store, &alone.id, Forget::EvenRunning).await;
     let stored = complete(store, &alone, &response("late")).await;
@@ -140,7 +140,7 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
 
 async fn a_record_is_seen_and_forgotten(store: &impl Store) {
     for how in [Forget::EvenDone, Forget::EvenRunning] {
-        let owner = fresh();
+        let owner = brief();
         claimed(store, &owner).await;
         let stored = response("seen");
         assert_eq!(complete(store, &owner, &stored).await, Completion::Stored);
@@ -191,7 +191,7 @@ async fn who_waits_for_a_forgotten_claim_is_woken(store: impl Store) {
     let store = Arc::new(store);
     let owner = Claim {
         lease: Duration::from_mins(5),
-        ..fresh()
+        ..brief()
     };
     claimed(&*store, &owner).await;
     let waiting = tokio::spawn({
@@ -207,14 +207,14 @@ async fn a_lost_claim_is_seen_listed_and_taken_over<H: Harness>(harness: &H) {
     let store = harness.store().await;
     let refuse = || Claim {
         on_lost: OnLost::Refuse,
-        ..fresh()
+        ..brief()
     };
     let [lost, taken, other] = [refuse(), refuse(), refuse()];
     let short = Claim {
         ttl: LEASE / 2,
-        ..fresh()
+        ..brief()
     };
-    let renewed = fresh();
+    let renewed = brief();
     for one in [&lost, &taken, &other, &short, &renewed] {
         claimed(&store, one).await;
     }

@@ -98,7 +98,7 @@ async fn a_stale_owner_changes_nothing(store: &impl Store) {
     assert_eq!(complete(store, &owner, &stored).await, Completion::Stored);
     let refused = complete(store, &stale, &response("stale")).await;
     match refused {
-        Completion::Fenced(found) => assert_done(&found, &stored),
+        Completion::Fenced(found) => assert_done(&found, &owner, &stored),
         Completion::Stored => panic!("a stale `complete` of a record is fenced"),
     }
     assert_eq!(release(store, &stale).await, Fence::Fenced);

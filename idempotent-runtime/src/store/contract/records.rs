@@ -1,8 +1,8 @@
 //! What is kept, under which id, and where there is no room.
 
 use super::{
-    Harness, TTL, assert_running, claim, claimed, complete, found_done, fresh, release, renew,
-    response, rival,
+    Harness, TTL, assert_running, brief, claim, claimed, complete, found_done, fresh, release,
+    renew, response, rival,
 };
 use crate::{
     core::{record::Claim, response::StoredResponse},
@@ -70,14 +70,14 @@ async fn a_full_store_refuses_claims_and_keeps_records<H: Harness>(harness: &H) 
     let Some(store) = harness.store_with_room_for(2).await else {
         return;
     };
-    let [running, recorded, third] = [fresh(), fresh(), fresh()];
+    let [running, recorded, third] = [brief(), brief(), brief()];
     claimed(&store, &running).await;
     claimed(&store, &recorded).await;
     let stored = response("kept");
     let answer = complete(&store, &recorded, &stored).await;
     assert_eq!(answer, Completion::Stored);
     for _ in 0..100 {
-        let refused = store.claim(&fresh()).await;
+        let refused = store.claim(&brief()).await;
         assert!(
             matches!(refused, Err(StoreError::Full)),
             "a full store refuses, and evicts nothing: {refused:?}"
@@ -90,5 +90,5 @@ async fn a_full_store_refuses_claims_and_keeps_records<H: Harness>(harness: &H) 
     claimed(&store, &third).await;
     // Room comes back when a record's ttl ends.
     harness.advance(TTL * 2).await;
-    claimed(&store, &fresh()).await;
+    claimed(&store, &brief()).await;
 }

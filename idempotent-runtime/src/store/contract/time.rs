@@ -1,7 +1,7 @@
 //! What ends with time.
 
 use super::{
-    FINGERPRINT, Harness, LEASE, TTL, assert_running, claim, claimed, complete, found_done, fresh,
+    FINGERPRINT, Harness, LEASE, TTL, assert_running, brief, claim, claimed, complete, found_done,
     release, renew, response, rival,
 };
 use crate::{
@@ -17,7 +17,7 @@ pub(super) async fn check<H: Harness>(harness: &H) {
 
 async fn a_record_lives_for_its_ttl<H: Harness>(harness: &H) {
     let store = harness.store().await;
-    let first = fresh();
+    let first = brief();
     claimed(&store, &first).await;
     harness.advance(TTL / 4).await;
     assert_eq!(renew(&store, &first).await, Fence::Passed);
@@ -42,10 +42,10 @@ async fn a_record_lives_for_its_ttl<H: Harness>(harness: &H) {
 
 async fn a_claim_lives_for_its_lease<H: Harness>(harness: &H) {
     let store = harness.store().await;
-    let [rerun, renewed] = [fresh(), fresh()];
+    let [rerun, renewed] = [brief(), brief()];
     let refuse = Claim {
         on_lost: OnLost::Refuse,
-        ..fresh()
+        ..brief()
     };
     for one in [&rerun, &renewed, &refuse] {
         claimed(&store, one).await;
@@ -84,10 +84,10 @@ async fn a_claim_lives_for_its_lease<H: Harness>(harness: &H) {
 
 async fn an_abandoned_claim_is_lost<H: Harness>(harness: &H) {
     let store = harness.store().await;
-    let rerun = fresh();
+    let rerun = brief();
     let refuse = Claim {
         on_lost: OnLost::Refuse,
-        ..fresh()
+        ..brief()
     };
     for one in [&rerun, &refuse] {
         claimed(&store, one).await;

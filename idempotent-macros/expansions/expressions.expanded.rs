@@ -11,7 +11,9 @@ where
     #[allow(clippy::unused_async)]
     async fn receive<S: Shop, const LIMIT: usize>(
         State(mut shop): State<S>,
+        #[allow(unused_variables)]
         Path((tenant, ref user)): Path<(Tenant, String)>,
+        #[allow(unused_variables)]
         Json(Event { mut lines, event, .. }): Json<Event>,
     ) -> Result<Json<Receipt>, AppError>
     where

@@ -42,6 +42,7 @@ async fn settle<T: Tender>(
 ) -> Result<T, Declined> {
     #[allow(clippy::unused_async)]
     async fn settle<T: Tender>(
+        #[allow(unused_variables)]
         (id, amount): (u64, i64),
         execution: OnceExecution<Result<T, Declined>>,
         #[allow(unused_variables)]

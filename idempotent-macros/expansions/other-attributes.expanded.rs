@@ -13,7 +13,11 @@ async fn create(
     #[axum::debug_handler]
     #[tracing::instrument(skip_all)]
     #[allow(clippy::unused_async)]
-    async fn create(user: User, Json(new): Json<NewPayment>) -> Json<Payment> {
+    async fn create(
+        #[allow(unused_variables)]
+        user: User,
+        Json(new): Json<NewPayment>,
+    ) -> Json<Payment> {
         Json(user.pay(new).await)
     }
     const __IDEMPOTENT_POLICY: ::idempotent_runtime::__private::Policy = ::idempotent_runtime::__private::Policy {

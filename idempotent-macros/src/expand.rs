@@ -1,9 +1,9 @@
 //! `model` → tokens. Nothing here can fail, and no other file knows the runtime's `__private`.
 //!
 //! A thin function takes the place of a handler, or of a function that is none. It hands the one
-//! that was written, as a future that has not been started, to the runtime. Generated tokens have the hygiene of `mixed_site`, so that no
-//! expression of the user's can name a generated variable; they name nothing that a user's module
-//! could shadow.
+//! that was written, as a future that has not been started, to the runtime. Generated tokens have
+//! the hygiene of `mixed_site`, so that no expression of the user's can name a generated variable;
+//! they name nothing that a user's module could shadow.
 
 use proc_macro2::{Delimiter, Group, Ident, Literal, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote_spanned};

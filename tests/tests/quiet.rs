@@ -50,6 +50,15 @@ pub mod of_axum {
         StatusCode::ACCEPTED
     }
 
+    /// Needs its arguments for the attribute only.
+    #[idempotent(scope = user.to_string(), key = format!("{id}"), fingerprint = second)]
+    pub async fn unused(
+        Path((user, id)): Path<(u64, u64)>,
+        Json((_, second)): Json<(u64, u64)>,
+    ) -> StatusCode {
+        StatusCode::ACCEPTED
+    }
+
     /// Is generic.
     #[idempotent(
         scope = "user",
@@ -125,6 +134,7 @@ pub mod of_axum {
             .route("/7", post(Api::limited))
             .route("/8", post(Api::unlimited))
             .route("/9", post(documented))
+            .route("/10/{user}/{id}", post(unused))
             .with_state(9)
     }
 }
@@ -163,6 +173,13 @@ pub mod of_actix {
         execution.is_protected().then(|| amount.to_string())
     }
 
+    /// Needs its arguments for the attribute only.
+    #[post("/unused")]
+    #[idempotent(scope = user)]
+    pub async fn unused(user: web::Json<u64>) -> HttpResponse {
+        HttpResponse::NoContent().finish()
+    }
+
     /// Stays in its thread.
     #[idempotent(scope = "global")]
     pub async fn not_send(body: String) -> String {
@@ -197,6 +214,7 @@ pub mod of_actix {
             .service(below)
             .service(above)
             .service(documented)
+            .service(unused)
             .route("/1", web::post().to(nothing))
             .route("/2", web::post().to(not_send))
             .route("/3", web::post().to(Api::limited));

@@ -1,10 +1,9 @@
 //! Whether a function can be a handler, and where its parts go.
 
 use proc_macro2::{Delimiter, Span, TokenStream, TokenTree};
-use quote::ToTokens as _;
+use quote::ToTokens;
 use syn::{
-    Attribute, Expr, FnArg, Ident, Pat, PatType, Safety, Signature, Token, Type,
-    parse_quote_spanned,
+    Attribute, Expr, FnArg, Ident, PatType, Safety, Signature, Token, Type, parse_quote_spanned,
 };
 
 use super::values::wrong;
@@ -132,8 +131,8 @@ fn params(signature: &Signature, args: &RawArgs, errors: &mut Errors) -> Option<
             }
         }
     }
+    allow_unused(&mut typed, args);
     if is_function {
-        allow_unused(&mut typed, args);
         return Some(Params::of_function(typed));
     }
     if let Some(first) = typed.get(Params::MAX) {
@@ -174,19 +173,31 @@ fn lifetime(ty: &Type) -> Option<Span> {
     found
 }
 
-/// Marks the parameters that the attribute's expressions name, because they need no other use.
+/// Marks the parameters that the attribute's expressions name, because they need no other use. (Of
+/// one that is taken apart no part can be marked by itself.)
 fn allow_unused(params: &mut [PatType], args: &RawArgs) {
     let expressions = [&args.scope, &args.key, &args.fingerprint, &args.runtime];
+    let expressions: TokenStream = expressions
+        .into_iter()
+        .map(ToTokens::to_token_stream)
+        .collect();
     for param in params {
-        if let Pat::Ident(pattern) = &*param.pat
-            && expressions
-                .iter()
-                .any(|expression| mentions(expression.to_token_stream(), &pattern.ident))
-        {
+        if share_a_word(param.pat.to_token_stream(), &expressions) {
             let allow = parse_quote_spanned!(Span::mixed_site()=> #[allow(unused_variables)]);
             param.attrs.push(allow);
         }
     }
+}
+
+fn share_a_word(pattern: TokenStream, expressions: &TokenStream) -> bool {
+    pattern.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => {
+            let formatted = format!("{{{word}");
+            mentions(expressions.clone(), &word) || expressions.to_string().contains(&formatted)
+        }
+        TokenTree::Group(group) => share_a_word(group.stream(), expressions),
+        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    })
 }
 
 /// Which attributes stay with the function that takes the handler's place, and which go along with

@@ -2,11 +2,11 @@
 
 #![deny(unused_variables)]
 
-use axum::{Json, Router, routing::post};
+use axum::{Json, Router, http::Method, routing::post};
 use idempotent_runtime::idempotent;
 
 #[idempotent(scope = user)]
-async fn pay(Json((user, amount)): Json<(u64, u64)>) -> Json<u64> {
+async fn pay(method: Method, Json(user): Json<u64>) -> Json<u64> {
     let fee = 1;
     Json(user)
 }

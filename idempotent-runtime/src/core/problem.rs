@@ -235,7 +235,7 @@ impl Problem {
                 413,
                 "body-too-large",
                 "The request body is too large",
-                "The body is over the limit of this operation. Nothing was done.",
+                "The body is over the limit of this operation. This request has done nothing.",
             ),
             Self::KeyReused => (
                 422,
@@ -248,21 +248,22 @@ impl Problem {
                 500,
                 "misconfigured",
                 "The server is not set up for this operation",
-                "The operation was not done. The server's log says what is missing.",
+                "This request has done nothing. The server's log says what is missing.",
             ),
             Self::StoreUnavailable => (
                 503,
                 "store-unavailable",
-                "Idempotency records cannot be reached",
-                "The operation was not done, because it could not be protected against being \
-                 done twice. Send the same request again.",
+                "Idempotency records are unavailable",
+                "This request has done nothing, because the operation could not be protected \
+                 against being done twice. Whether an earlier one has is not known. Send the same \
+                 request again.",
             ),
             Self::StoreFull => (
                 503,
                 "store-full",
                 "No room for another idempotency record",
-                "The operation was not done, because it could not be protected against being \
-                 done twice. Send the same request again.",
+                "This request has done nothing, because the operation could not be protected \
+                 against being done twice. Send the same request again.",
             ),
         }
     }

@@ -33,6 +33,9 @@ both! {
             let document = refused.assert_problem(503, "store-unavailable");
             assert_eq!(document["retryable"], true);
             assert_eq!(refused.header("retry-after"), Some(&b"1"[..]));
+            // The operation was done, so it must not say that it was not.
+            let detail = document["detail"].as_str().unwrap();
+            assert!(detail.starts_with("This request has done nothing"), "{detail}");
         }
         assert_eq!(new.world.entries(), 0);
         assert_eq!(new.idempotency.unprotected(), 0);

@@ -155,8 +155,12 @@ impl PostgresStore {
     /// Waits for other processes that do the same, and has no time limit. All of it happens or
     /// nothing.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let schema = AssertSqlSafe(self.0.table.schema());
-        let done = sqlx::raw_sql(schema).execute(&self.0.pool).await;
+        // One transaction, in which nobody is told of what is there already.
+        let schema = self.0.table.schema();
+        let quiet = AssertSqlSafe(format!(
+            "SET LOCAL client_min_messages = warning;\n{schema}"
+        ));
+        let done = sqlx::raw_sql(quiet).execute(&self.0.pool).await;
         done.map_err(|error| store_error(error, &self.0.table, false))?;
         Ok(())
     }

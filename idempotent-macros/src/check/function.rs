@@ -173,29 +173,31 @@ fn lifetime(ty: &Type) -> Option<Span> {
     found
 }
 
-/// Marks the parameters that the attribute's expressions name, because they need no other use. (Of
-/// one that is taken apart no part can be marked by itself.)
+/// Marks the parameters that the attribute's expressions name, because they need no other use.
+///
+/// Of one that is taken apart no part can be marked by itself, and a text that is formatted is not
+/// taken apart here: rather too few are called unused than one too many.
 fn allow_unused(params: &mut [PatType], args: &RawArgs) {
     let expressions = [&args.scope, &args.key, &args.fingerprint, &args.runtime];
     let expressions: TokenStream = expressions
         .into_iter()
         .map(ToTokens::to_token_stream)
         .collect();
+    let text = expressions.to_string();
+    let is_used =
+        |word: &Ident| mentions(expressions.clone(), word) || text.contains(&format!("{{{word}"));
     for param in params {
-        if share_a_word(param.pat.to_token_stream(), &expressions) {
+        if any_word(param.pat.to_token_stream(), &is_used) {
             let allow = parse_quote_spanned!(Span::mixed_site()=> #[allow(unused_variables)]);
             param.attrs.push(allow);
         }
     }
 }
 
-fn share_a_word(pattern: TokenStream, expressions: &TokenStream) -> bool {
-    pattern.into_iter().any(|token| match token {
-        TokenTree::Ident(word) => {
-            let formatted = format!("{{{word}");
-            mentions(expressions.clone(), &word) || expressions.to_string().contains(&formatted)
-        }
-        TokenTree::Group(group) => share_a_word(group.stream(), expressions),
+fn any_word(tokens: TokenStream, is: &impl Fn(&Ident) -> bool) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Ident(word) => is(&word),
+        TokenTree::Group(group) => any_word(group.stream(), is),
         TokenTree::Punct(_) | TokenTree::Literal(_) => false,
     })
 }

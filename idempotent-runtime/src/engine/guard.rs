@@ -15,7 +15,7 @@ pub(crate) struct RunGuard {
     pub(super) state: Arc<RunState>,
     _running: Running,
     /// Whether the store knows the outcome, or must not be told that there is none.
-    pub(super) settled: bool,
+    settled: bool,
 }
 
 impl RunGuard {
@@ -25,6 +25,11 @@ impl RunGuard {
             state,
             settled: false,
         }
+    }
+
+    /// From here on the claim is not abandoned, whatever happens.
+    pub(super) fn set_settled(&mut self) {
+        self.settled = true;
     }
 
     /// Lets go of the claim without a word to the store.

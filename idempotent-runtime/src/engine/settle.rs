@@ -44,6 +44,8 @@ pub(super) async fn record(guard: RunGuard, response: StoredResponse, outcome: O
 
 /// Tells the store of the outcome. Gives what was found when the claim had been lost, or when the
 /// handler's own transaction had recorded another outcome.
+///
+/// No `async fn`, for the reason that [`execute`](super::execute) has.
 #[expect(clippy::manual_async_fn)]
 pub(super) fn settle(
     mut guard: RunGuard,
@@ -57,7 +59,7 @@ pub(super) fn settle(
                 match guard.store().release(guard.claim()).await {
                     Ok(Fence::Passed) => guard.report(Outcome::Released),
                     Ok(Fence::Fenced) if guard.state.is_in_doubt() => {
-                        guard.settled = true;
+                        guard.set_settled();
                         guard.report(Outcome::Executed);
                         return Box::pin(committed(&guard.state, None)).await;
                     }
@@ -82,7 +84,7 @@ pub(super) fn settle(
             }
             Verdict::Committed(response, answered) => match *answered {
                 Answered::Stored => {
-                    guard.settled = true;
+                    guard.set_settled();
                     guard.state.set_recorded();
                     guard.state.note_response(&response);
                     guard.report(Outcome::Executed);
@@ -91,7 +93,7 @@ pub(super) fn settle(
                 // Another run's outcome counts, even if nothing is left of it by now: this one
                 // was told so, and may have undone what it did.
                 Answered::Fenced(found) => {
-                    guard.settled = true;
+                    guard.set_settled();
                     guard.state.report_fenced();
                     return Some(found);
                 }
@@ -105,7 +107,7 @@ pub(super) fn settle(
             outcome
         };
         // From here on the effect is known to have happened: whatever fails, the key is not freed.
-        guard.settled = true;
+        guard.set_settled();
         let in_doubt = guard.state.is_in_doubt().then(|| {
             let (state, recorded) = (Arc::clone(&guard.state), Some(response.clone()));
             Box::pin(async move { committed(&state, recorded).await })

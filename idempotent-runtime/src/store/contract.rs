@@ -76,9 +76,11 @@ pub trait Harness {
 /// How long an answer that must come may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a check that lets time pass counts in: it may have to wait for it.
 const TTL: Duration = Duration::from_secs(4);
-
 const LEASE: Duration = Duration::from_secs(2);
+
+/// What no check comes to the end of.
 const LONG: Duration = Duration::from_mins(1);
 
 const FINGERPRINT: Fingerprint = Fingerprint::from_bytes([7; 32]);

@@ -36,8 +36,9 @@ async fn a_waiter_is_woken_through_another_store_and_after_its_connection_was_ki
         let notify = other.as_notify().unwrap();
         let waiting = rival(&claim);
         let mut waits = pin!(notify.ended(&waiting));
+        // Between two looks.
         assert!(
-            timeout(Duration::from_millis(200), &mut waits)
+            timeout(Duration::from_millis(230), &mut waits)
                 .await
                 .is_err()
         );

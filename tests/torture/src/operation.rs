@@ -64,7 +64,7 @@ pub(crate) enum End {
     Paid,
     /// Its failure was recorded.
     Failed,
-    /// Nobody knows, and that will not change.
+    /// Nobody knows, until a server that was only away is back.
     Unknown,
     /// It was refused.
     Refused,
@@ -97,17 +97,13 @@ impl Operation {
             .filter_map(|attempt| attempt.told.end())
     }
 
-    /// Whether its outcome was replayed, so recorded, and unknown when it was asked for after that.
-    pub(crate) fn is_unknown_after_a_replay(&self) -> bool {
-        let replays = self
-            .attempts
-            .iter()
-            .filter(|attempt| attempt.told.is_replay());
-        let recorded = replays.map(|attempt| attempt.sent + attempt.took).min();
-        recorded.is_some_and(|recorded| {
-            self.attempts
-                .iter()
-                .any(|attempt| attempt.told == Told::Unknown && attempt.sent >= recorded)
+    /// Whether one thing was told in answer to a request that was sent after another had been told.
+    pub(crate) fn is_told_after(&self, then: fn(&Told) -> bool, first: fn(&Told) -> bool) -> bool {
+        let heard = self.attempts.iter().filter(|attempt| first(&attempt.told));
+        let heard = heard.map(|attempt| attempt.sent + attempt.took).min();
+        heard.is_some_and(|heard| {
+            let mut later = self.attempts.iter().filter(|attempt| attempt.sent >= heard);
+            later.any(|attempt| then(&attempt.told))
         })
     }
 
@@ -160,6 +156,19 @@ impl Told {
     pub(crate) fn is_replay(&self) -> bool {
         match self {
             Self::Paid { is_replay, .. } | Self::Failed { is_replay, .. } => *is_replay,
+            _ => false,
+        }
+    }
+
+    /// Whether it says that an outcome is recorded.
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.is_replay() || matches!(self, Self::NotKept { .. })
+    }
+
+    /// Whether it says that the handler ran for this very request, to its end.
+    pub(crate) fn is_first(&self) -> bool {
+        match self {
+            Self::Paid { is_replay, .. } | Self::Failed { is_replay, .. } => !is_replay,
             _ => false,
         }
     }

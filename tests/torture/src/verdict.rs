@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::{
     mode::Promise,
-    operation::{End, Operation},
+    operation::{End, Operation, Told},
     tally::{Count, Tally},
 };
 
@@ -106,7 +106,9 @@ impl Verdict {
     fn count(&mut self, operation: Operation, payments: Vec<String>) {
         match operation.end() {
             Some(_) if operation.is_paid() => self.wanted += 1,
-            Some(End::Failed) => self.failed.count(&payments),
+            Some(_) if operation.ends().any(|end| end == End::Failed) => {
+                self.failed.count(&payments);
+            }
             Some(End::Unknown) => self.unknown.count(&payments),
             _ => {}
         }
@@ -168,11 +170,15 @@ fn faults(promise: Promise, operation: &Operation, payments: &[String]) -> Fault
         Promise::OneRun => ends.len() > 1,
         Promise::AtMostOnce => {
             // A server that could not record what it told, and then died, is a lost run; one that
-            // was only away records it when it is back. What is recorded stays.
+            // was only away records it when it is back. What is recorded stays, and what is lost
+            // is not run again.
             let mut known = ends.clone();
             known.retain(|end| *end != End::Unknown);
             known.dedup();
-            known.len() > 1 || operation.is_unknown_after_a_replay()
+            let is_unknown = |told: &Told| *told == Told::Unknown;
+            known.len() > 1
+                || operation.is_told_after(is_unknown, Told::is_recorded)
+                || operation.is_told_after(Told::is_first, is_unknown)
         }
         Promise::AtLeastOnce => false,
     };
@@ -191,7 +197,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::operation::{Asked, Attempt, Told};
+    use crate::operation::{Asked, Attempt};
 
     /// The verdict on one operation of which this was told, with these payments in the ledger.
     fn verdict(promise: Promise, told: &[Told], payments: &[&str]) -> Verdict {
@@ -289,11 +295,17 @@ mod tests {
         assert_eq!(later(&[FAILED, Told::Unknown]), 1);
         assert_eq!(later(&[FAILED, Told::Unknown, FAILED]), 1);
         assert_eq!(later(&[Told::Unknown, FAILED, paid("a")]), 1);
-        let told_only = Told::Paid {
+        let not_kept = Told::NotKept {
+            payment: "a".to_owned(),
+        };
+        assert_eq!(later(&[Told::Unknown, not_kept.clone()]), 0);
+        assert_eq!(later(&[not_kept, Told::Unknown]), 1);
+        let first = Told::Paid {
             payment: "a".to_owned(),
             is_replay: false,
         };
-        assert_eq!(later(&[told_only, Told::Unknown]), 0);
+        assert_eq!(later(&[first.clone(), Told::Unknown]), 0);
+        assert_eq!(later(&[Told::Unknown, first]), 1);
     }
 
     #[test]

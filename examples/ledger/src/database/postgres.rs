@@ -13,8 +13,10 @@ use super::table::{ALL, Row, Table, entry};
 use crate::Entry;
 
 /// Names the lock under which the tables are made: two processes that make the same table at
-/// the same time disturb each other. (`ledger` in ASCII.)
-const LOCK: &str = "SELECT pg_advisory_xact_lock(119182992795506)";
+/// the same time disturb each other. (`ledger` in ASCII.) And nobody is told of tables that are
+/// there already.
+const LOCK: &str = "SELECT pg_advisory_xact_lock(119182992795506); \
+                    SET LOCAL client_min_messages = warning";
 
 /// Connects, and makes the tables if they are missing.
 pub(crate) async fn open(options: PgConnectOptions) -> Result<PgPool, sqlx::Error> {

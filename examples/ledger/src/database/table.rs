@@ -46,10 +46,7 @@ macro_rules! table {
         Table {
             name: $name,
             create_in_sqlite: create!($name, "INTEGER PRIMARY KEY AUTOINCREMENT"),
-            create_in_postgres: concat!(
-                "SET LOCAL client_min_messages = warning; ",
-                create!($name, "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
-            ),
+            create_in_postgres: create!($name, "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
             insert: concat!(
                 "INSERT INTO ",
                 $name,

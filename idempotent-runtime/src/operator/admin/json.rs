@@ -139,8 +139,14 @@ impl From<OperatorError> for Refusal {
             OperatorError::Store(StoreError::Unreadable(_)) => {
                 (500, "record-unreadable", "What is there cannot be read")
             }
-            OperatorError::Store(StoreError::Full) => (503, "store-full", "The store is full"),
-            OperatorError::Store(_) => (503, "store-unavailable", "The store cannot be reached"),
+            OperatorError::Store(StoreError::Full) => {
+                (503, "store-full", "No room for another idempotency record")
+            }
+            OperatorError::Store(_) => (
+                503,
+                "store-unavailable",
+                "Idempotency records are unavailable",
+            ),
         };
         if let Some(source) = error.source().filter(|_| status >= 500) {
             tracing::error!(error = source, "an operator's act failed");

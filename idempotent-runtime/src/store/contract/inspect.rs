@@ -3,8 +3,8 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use super::{
-    FINGERPRINT, Harness, LEASE, TTL, brief, claim, claimed, complete, ended, release, renew,
-    response, rival,
+    FINGERPRINT, Harness, LEASE, TTL, brief, claim, claimed, complete, ended, fresh, release,
+    renew, response, rival,
 };
 use crate::{
     clock::Timestamp,
@@ -82,19 +82,19 @@ fn assert_about(one: Timestamp, other: Timestamp) {
 }
 
 async fn nothing_is_there(store: &impl Store) {
-    let id = brief().id;
+    let id = fresh().id;
     assert_eq!(inspect(store, &id).await, None);
     for how in [Forget::Lost, Forget::EvenDone, Forget::EvenRunning] {
         assert_eq!(forget(store, &id, how).await, Forgotten::Absent);
     }
-    let released = brief();
+    let released = fresh();
     claimed(store, &released).await;
     assert_eq!(release(store, &released).await, Fence::Passed);
     assert_eq!(inspect(store, &released.id).await, None);
 }
 
 async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
-    let owner = brief();
+    let owner = fresh();
     claimed(store, &owner).await;
     let seen = inspect(store, &owner.id).await.expect("a claim is seen");
     assert_eq!((seen.id, seen.fingerprint), (owner.id, FINGERPRINT));
@@ -104,7 +104,10 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
     };
     assert_eq!(lease_ends.is_some(), store.needs_lease());
     if let Some(ends) = lease_ends {
-        assert!(ends > seen.now && ends.since(seen.now) <= LEASE, "{seen:?}");
+        assert!(
+            ends > seen.now && ends.since(seen.now) <= owner.lease,
+            "{seen:?}"
+        );
     }
     if let Some(at) = seen.claimed_at {
         assert!(at <= seen.now, "{seen:?}");
@@ -131,7 +134,7 @@ async fn a_claim_is_seen_and_not_forgotten_unless_told_to(store: &impl Store) {
         "{late:?}"
     );
     // Or nobody has come: then its outcome is the outcome.
-    let alone = brief();
+    let alone = fresh();
     claimed(store, &alone).await;
     forget(store, &alone.id, Forget::EvenRunning).await;
     let stored = complete(store, &alone, &response("late")).await;
@@ -189,10 +192,7 @@ async fn who_waits_for_a_forgotten_claim_is_woken(store: impl Store) {
         return;
     }
     let store = Arc::new(store);
-    let owner = Claim {
-        lease: Duration::from_mins(5),
-        ..brief()
-    };
+    let owner = fresh();
     claimed(&*store, &owner).await;
     let waiting = tokio::spawn({
         let (store, waiting) = (Arc::clone(&store), rival(&owner));

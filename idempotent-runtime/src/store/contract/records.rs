@@ -70,14 +70,14 @@ async fn a_full_store_refuses_claims_and_keeps_records<H: Harness>(harness: &H) 
     let Some(store) = harness.store_with_room_for(2).await else {
         return;
     };
-    let [running, recorded, third] = [brief(), brief(), brief()];
+    let [running, recorded, third] = [fresh(), brief(), fresh()];
     claimed(&store, &running).await;
     claimed(&store, &recorded).await;
     let stored = response("kept");
     let answer = complete(&store, &recorded, &stored).await;
     assert_eq!(answer, Completion::Stored);
     for _ in 0..100 {
-        let refused = store.claim(&brief()).await;
+        let refused = store.claim(&fresh()).await;
         assert!(
             matches!(refused, Err(StoreError::Full)),
             "a full store refuses, and evicts nothing: {refused:?}"
@@ -90,5 +90,5 @@ async fn a_full_store_refuses_claims_and_keeps_records<H: Harness>(harness: &H) 
     claimed(&store, &third).await;
     // Room comes back when a record's ttl ends.
     harness.advance(TTL * 2).await;
-    claimed(&store, &brief()).await;
+    claimed(&store, &fresh()).await;
 }

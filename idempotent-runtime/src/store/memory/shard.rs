@@ -134,7 +134,7 @@ impl Shard {
                 self.insert(claim, now, 1, done);
             }
         }
-        self.expire(claim.id, expires, now, budget);
+        self.queue_expiry(claim.id, expires, now, budget);
         Completion::Stored
     }
 
@@ -169,12 +169,13 @@ impl Shard {
             OnLost::Refuse => {
                 let expires = now.after(claim.ttl);
                 slot.leave_running(State::Lost { expires }, now, budget);
-                self.expire(claim.id, expires, now, budget);
+                self.queue_expiry(claim.id, expires, now, budget);
             }
         }
     }
 
-    fn expire(&mut self, id: RecordId, expires: Timestamp, now: Timestamp, budget: &Budget) {
+    /// Remembers when the id expires, and removes some of what has.
+    fn queue_expiry(&mut self, id: RecordId, expires: Timestamp, now: Timestamp, budget: &Budget) {
         self.expiries.push(Reverse((expires, id)));
         self.sweep(now, SWEEP_STEP, budget);
         if self.expiries.len() > 2 * self.slots.len() + STALE_EXPIRIES {

@@ -94,12 +94,13 @@ impl Request {
         connection.response().await
     }
 
-    /// Sends it until it is answered otherwise than that the operation runs.
+    /// Sends it until it is answered otherwise than to come back: that the operation runs, or that a
+    /// machine with much else to do was too slow for a lease.
     pub async fn send_until_settled(&self) -> Response {
         soon("the claim ends", async {
             loop {
                 let response = self.send().await;
-                if response.status != 409 || response.json()["code"] != "in-flight" {
+                if !response.is_problem() || response.json()["retryable"] != true {
                     return response;
                 }
             }
@@ -356,6 +357,10 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap()
     }
 
+    fn is_problem(&self) -> bool {
+        self.header("content-type") == Some(b"application/problem+json")
+    }
+
     /// Whether it is marked as a replay.
     ///
     /// # Panics
@@ -382,11 +387,7 @@ impl Response {
     pub fn assert_problem(&self, status: u16, code: &str) -> Value {
         let body = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status, status, "{body}");
-        assert_eq!(
-            self.header("content-type"),
-            Some(&b"application/problem+json"[..]),
-            "{body}"
-        );
+        assert!(self.is_problem(), "{body}");
         let document = self.json();
         assert_eq!(document["code"], code);
         assert_eq!(document["status"], status);

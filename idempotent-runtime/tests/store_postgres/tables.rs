@@ -120,6 +120,7 @@ async fn a_sweep_removes_what_has_expired_and_nothing_else() {
     refuse.id = fresh().id;
     refuse.on_lost = OnLost::Refuse;
     claimed(&store, &brief(refuse)).await;
+    // By the server's clock, which cannot be moved.
     tokio::time::sleep(Duration::from_millis(200)).await;
 
     // Sweeps and claims of the same ids at once: each id is granted once, and what was granted

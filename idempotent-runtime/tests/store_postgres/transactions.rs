@@ -137,6 +137,7 @@ async fn a_lease_that_ends_during_the_transaction_lets_nobody_in() {
         .complete_in(&mut *transaction, &claim, &response("1"))
         .await
         .unwrap();
+    // By the server's clock, which cannot be moved.
     tokio::time::sleep(claim.lease * 2).await;
     let mut takes_over = rival(&claim);
     takes_over.takes_over = true;

@@ -97,13 +97,13 @@ impl Operation {
             .filter_map(|attempt| attempt.told.end())
     }
 
-    /// Whether one thing was told in answer to a request that was sent after another had been told.
-    pub(crate) fn is_told_after(&self, then: fn(&Told) -> bool, first: fn(&Told) -> bool) -> bool {
-        let heard = self.attempts.iter().filter(|attempt| first(&attempt.told));
-        let heard = heard.map(|attempt| attempt.sent + attempt.took).min();
+    /// Whether it was unknown when it was asked for after somebody had heard that it is recorded.
+    pub(crate) fn is_unknown_after_a_record(&self) -> bool {
+        let attempts = || self.attempts.iter();
+        let recorded = attempts().filter(|attempt| attempt.told.is_recorded());
+        let heard = recorded.map(|attempt| attempt.sent + attempt.took).min();
         heard.is_some_and(|heard| {
-            let mut later = self.attempts.iter().filter(|attempt| attempt.sent >= heard);
-            later.any(|attempt| then(&attempt.told))
+            attempts().any(|attempt| attempt.told == Told::Unknown && attempt.sent >= heard)
         })
     }
 
@@ -163,14 +163,6 @@ impl Told {
     /// Whether it says that an outcome is recorded.
     pub(crate) fn is_recorded(&self) -> bool {
         self.is_replay() || matches!(self, Self::NotKept { .. })
-    }
-
-    /// Whether it says that the handler ran for this very request, to its end.
-    pub(crate) fn is_first(&self) -> bool {
-        match self {
-            Self::Paid { is_replay, .. } | Self::Failed { is_replay, .. } => !is_replay,
-            _ => false,
-        }
     }
 
     fn payment(&self) -> Option<&str> {

@@ -43,11 +43,11 @@ async fn a_record_lives_for_its_ttl<H: Harness>(harness: &H) {
 async fn a_claim_lives_for_its_lease<H: Harness>(harness: &H) {
     let store = harness.store().await;
     let [rerun, renewed] = [brief(), brief()];
-    let refuse = Claim {
+    let [refuse, nothing] = [brief(), brief()].map(|claim| Claim {
         on_lost: OnLost::Refuse,
-        ..brief()
-    };
-    for one in [&rerun, &renewed, &refuse] {
+        ..claim
+    });
+    for one in [&rerun, &renewed, &refuse, &nothing] {
         claimed(&store, one).await;
     }
     if !store.needs_lease() {
@@ -80,6 +80,9 @@ async fn a_claim_lives_for_its_lease<H: Harness>(harness: &H) {
     let stored = response("late, and alone");
     assert_eq!(complete(&store, &refuse, &stored).await, Completion::Stored);
     found_done(&store, &refuse, &stored).await;
+    // Or it says that nothing has happened.
+    assert_eq!(release(&store, &nothing).await, Fence::Passed);
+    claimed(&store, &rival(&nothing)).await;
 }
 
 async fn an_abandoned_claim_is_lost<H: Harness>(harness: &H) {
